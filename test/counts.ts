@@ -1,0 +1,23 @@
+// How many cases each seeded test runs: the issues' full counts in soak, one tenth otherwise.
+
+/** True when the full counts run (`npm run test:soak`). */
+export const soak: boolean = process.env["LIGHTER_SOAK"] === "1";
+
+/** The full counts by name; nothing else in the tests decides a count. */
+export const FULL_COUNTS = {
+  /** Seeded `kill -9` moments during a release and rollout. */
+  hostKills: 50,
+  /** Seeded `kill -9` moments against the functions host alone. */
+  durableKills: 50,
+  /** Fuzzed orchestrations run on the functions host and compared with their expected results. */
+  fuzzedOrchestrations: 600,
+  /** Random pairs of filesystem trees through plan, rebase and verify. */
+  treePairs: 1_000,
+  /** Random tar archives through writer and reader. */
+  tarArchives: 1_000,
+} as const;
+
+/** The number of cases to run now. */
+export function count(name: keyof typeof FULL_COUNTS): number {
+  return soak ? FULL_COUNTS[name] : Math.ceil(FULL_COUNTS[name] / 10);
+}
