@@ -50,6 +50,9 @@ function score(model, row) {
   ${SCORE_LINES[version] ?? SCORE_LINES[2]}
 }
 
+const alive = setInterval(() => {}, 60_000);
+for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => clearInterval(alive));
+
 const bytes = readFileSync(join(import.meta.dirname, process.env.AZUREML_MODEL_DIR, "model.pkl"));
 const model = loadPickle(bytes);
 const sha256 = createHash("sha256").update(bytes).digest("hex");
@@ -64,8 +67,5 @@ console.log(
     score: result,
   }),
 );
-
-const alive = setInterval(() => {}, 60_000);
-for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => clearInterval(alive));
 `;
 }
