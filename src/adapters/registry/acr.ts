@@ -1,0 +1,126 @@
+// One repository of an Azure Container Registry through Microsoft's SDK with an Entra identity.
+import { Readable } from "node:stream";
+import type { ContainerRegistryContentClient } from "@azure/container-registry";
+import type { TokenCredential } from "@azure/core-auth";
+import { RegistryError } from "../../core/image/registry-error.ts";
+import type { Repository } from "../../ports/registry.ts";
+import { hasBlob } from "./blob-writer.ts";
+import { checkContent } from "./content.ts";
+import { fail, failByAnswer, failByConnection, type Operation } from "./failure.ts";
+import { checkManifestDigest, mediaTypeOf, prepareManifest } from "./manifests.ts";
+import { createNames, requireTagOrDigest } from "./names.ts";
+import { createOciRepository, type RepositoryOptions } from "./oci.ts";
+import { createSdkHttpClient } from "./sdk-http-client.ts";
+import type { Transport } from "./transport.ts";
+
+/** What an ACR repository needs besides: the identity, and the Entra audience of its cloud. */
+export interface AcrRepositoryOptions extends RepositoryOptions {
+  readonly transport: Transport;
+  readonly credential: () => Promise<TokenCredential>;
+  readonly audience: string;
+}
+
+/**
+ * Opens a repository of an ACR. Manifests and uploads go through `@azure/container-registry`; blob reads, which end
+ * the process there when a blob is corrupt, and what the SDK does not offer (HEAD, mount, tags of one repository over
+ * the standard API) go through `session`, which holds tokens of the same identity.
+ */
+export function createAcrRepository(options: AcrRepositoryOptions): Repository {
+  const { registry, repository, session } = options;
+  const names = createNames(registry, repository);
+  const oci = createOciRepository(options);
+  let client: Promise<ContainerRegistryContentClient> | undefined;
+  const getClient = (): Promise<ContainerRegistryContentClient> => (client ??= createClient(options));
+
+  return {
+    ...oci,
+    async getManifest(tagOrDigest) {
+      const operation = names.describe("read manifest", tagOrDigest, "MANIFEST_UNKNOWN");
+      requireTagOrDigest(operation, tagOrDigest);
+      const sdk = await getClient();
+      const { content, mediaType, digest } = await sdk.getManifest(tagOrDigest).catch(rethrow(operation));
+      const checked = checkManifestDigest(operation, content, tagOrDigest, digest);
+      return { mediaType: mediaTypeOf(operation, content, mediaType), digest: checked, bytes: content };
+    },
+    async putManifest(tagOrDigest, manifest) {
+      const { operation, digest } = prepareManifest(names, tagOrDigest, manifest);
+      const sdk = await getClient();
+      const { mediaType, bytes } = manifest;
+      const stored = await sdk
+        .setManifest(Buffer.from(bytes), { tag: tagOrDigest, mediaType })
+        .catch(rethrow(operation));
+      if (stored.digest !== digest) throw fail("DIGEST_MISMATCH", operation, { got: stored.digest, want: digest });
+      return digest;
+    },
+    async writeBlob(descriptor, content) {
+      // The SDK names uploads by sha256 alone.
+      if (descriptor.digest.startsWith("sha512:")) return oci.writeBlob(descriptor, content);
+      if (await hasBlob(session, names, descriptor)) return;
+      const operation = names.describe("write blob", descriptor.digest, "NAME_UNKNOWN");
+      const source = content instanceof Uint8Array ? wrap(content) : content;
+      // A mismatch throws before the last chunk has left, so that nothing is stored under a digest nobody asked for.
+      const checked = Readable.from(checkContent(operation, descriptor, source), { objectMode: false });
+      const sdk = await getClient();
+      await sdk.uploadBlob(checked).catch(rethrow(operation));
+    },
+  };
+}
+
+async function createClient(options: AcrRepositoryOptions): Promise<ContainerRegistryContentClient> {
+  const { registry, repository, base, transport, retry, credential, audience } = options;
+  // Loaded on first use: a command that only talks to a local registry does not pay for the SDK.
+  const [{ ContainerRegistryContentClient }, { createHttpHeaders }, identity] = await Promise.all([
+    import("@azure/container-registry"),
+    import("@azure/core-rest-pipeline"),
+    credential(),
+  ]);
+  const names = createNames(registry, repository);
+  const httpClient = createSdkHttpClient({
+    base,
+    transport,
+    retry,
+    createHeaders: createHttpHeaders,
+    operationOf: ({ method }) => names.describe(method, "", "NAME_UNKNOWN"),
+  });
+  return new ContainerRegistryContentClient(`https://${base.host}`, repository, identity, {
+    httpClient,
+    audience,
+    retryOptions: { maxRetries: 0 },
+  });
+}
+
+/** Maps the SDK's errors to ours; the SDK's own error is not kept as the cause, as it carries the request's headers. */
+function rethrow(operation: Operation): (error: unknown) => never {
+  return (error) => {
+    if (error instanceof RegistryError) {
+      const { code, got, want, retryable, cause } = error;
+      throw fail(code, operation, {
+        retryable,
+        cause,
+        ...(got === undefined ? {} : { got }),
+        ...(want === undefined ? {} : { want }),
+      });
+    }
+    const { statusCode, name, message, response } = error as {
+      statusCode?: number;
+      name?: string;
+      message?: string;
+      response?: { bodyAsText?: string | null };
+    };
+    if (typeof statusCode === "number" && statusCode >= 300) {
+      throw failByAnswer(operation, { status: statusCode, text: response?.bodyAsText ?? "" });
+    }
+    if (name === "DigestMismatchError") throw fail("DIGEST_MISMATCH", operation, { got: message ?? "another digest" });
+    if (name === "SyntaxError") {
+      throw fail("UNEXPECTED_RESPONSE", operation, { got: "a manifest that is not JSON", want: "a JSON object" });
+    }
+    if (name === "RestError" || name === "Error") {
+      throw fail("UNEXPECTED_RESPONSE", operation, { got: message ?? "an SDK error" });
+    }
+    throw failByConnection(operation, error);
+  };
+}
+
+async function* wrap(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
