@@ -1,7 +1,7 @@
 // Builds the demo's images the way Azure ML does: base, then the model and its script, then re-created dependencies.
-import { createHash } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { assembleImage } from "./assemble-image.ts";
 import { NODE_PATH, planBaseLayer } from "./base-layer.ts";
 import { listDependencyEntries, planDependencies } from "./dependency-layer.ts";
 import { writeLayer, type BuiltLayer, type LayerEntry } from "./layer.ts";
@@ -52,11 +52,6 @@ export interface DemoImages {
   push(version: DemoVersion, target: { registryUrl: string; repository: string }): Promise<PushedDemoImage>;
 }
 
-const DOCKER = "application/vnd.docker";
-const MANIFEST_TYPE = `${DOCKER}.distribution.manifest.v2+json`;
-const CONFIG_TYPE = `${DOCKER}.container.image.v1+json`;
-const LAYER_TYPE = `${DOCKER}.image.rootfs.diff.tar.gzip`;
-
 /** Half the bytes are incompressible, so that higher levels gain 3 % and take twice as long. */
 const LEVEL = 1;
 
@@ -87,7 +82,7 @@ export async function buildDemoImages(options: DemoImageOptions): Promise<DemoIm
         write(`model ${version}`, planModelLayer(seed, version, mtime), 8_192),
         write(`dependencies ${version}`, listDependencyEntries(seed, dependencies, mtime), total),
       ]);
-      return assembleImage(version, { base, model, dependencies: top });
+      return describeImage(version, { base, model, dependencies: top });
     }),
   );
 
@@ -118,52 +113,26 @@ function contentBytes(entries: readonly LayerEntry[]): number {
   return entries.reduce((sum, entry) => sum + ("size" in entry ? entry.size : 512), 0);
 }
 
-/** Puts config and manifest around the layers (Docker image manifest v2, schema 2, as ACR's builds push it). */
-function assembleImage(version: DemoVersion, layers: DemoImage["layers"]): DemoImage {
-  const created = new Date(buildTime(version) * 1000).toISOString();
-  const ordered = [layers.base, layers.model, layers.dependencies];
-  const steps = ["ADD base /", `COPY azureml-app /${APP_FOLDER}`, "RUN conda env create -p /opt/conda"];
-  const config = Buffer.from(
-    JSON.stringify({
-      architecture: process.arch === "x64" ? "amd64" : process.arch,
-      os: process.platform,
-      created,
-      config: {
-        Env: [
-          "PATH=/usr/local/bin:/usr/bin:/bin",
-          `AZUREML_MODEL_DIR=${modelFolder(version)}`,
-          "NODE_PATH=/opt/conda/lib/node_modules",
-        ],
-        Entrypoint: [NODE_PATH, "score.mjs"],
-        WorkingDir: `/${APP_FOLDER}`,
-        Labels: {
-          "com.azureml.model": `demand-forecast:${version}`,
-          "org.opencontainers.image.version": `${version}.0.0`,
-        },
-      },
-      rootfs: { type: "layers", diff_ids: ordered.map(({ diffId }) => diffId) },
-      history: steps.map((step) => ({ created, created_by: step })),
-    }),
-  );
-  const configBlob = { digest: sha256(config), size: config.length, content: config };
-  const manifest = Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: MANIFEST_TYPE,
-      config: { mediaType: CONFIG_TYPE, size: config.length, digest: configBlob.digest },
-      layers: ordered.map(({ size, digest }) => ({ mediaType: LAYER_TYPE, size, digest })),
-    }),
-  );
-  return {
-    version,
-    layers,
-    mediaType: MANIFEST_TYPE,
-    manifest,
-    digest: sha256(manifest),
-    blobs: [configBlob, ...ordered.map(({ digest, size, file }) => ({ digest, size, content: { file } }))],
+function describeImage(version: DemoVersion, layers: DemoImage["layers"]): DemoImage {
+  const config = {
+    Env: [
+      "PATH=/usr/local/bin:/usr/bin:/bin",
+      `AZUREML_MODEL_DIR=${modelFolder(version)}`,
+      "NODE_PATH=/opt/conda/lib/node_modules",
+    ],
+    Entrypoint: [NODE_PATH, "score.mjs"],
+    WorkingDir: `/${APP_FOLDER}`,
+    Labels: { "com.azureml.model": `demand-forecast:${version}`, "org.opencontainers.image.version": `${version}.0.0` },
   };
-}
-
-function sha256(bytes: Uint8Array): string {
-  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+  const created = new Date(buildTime(version) * 1000).toISOString();
+  const image = assembleImage({
+    created,
+    config,
+    layers: [
+      { layer: layers.base, createdBy: "ADD base /" },
+      { layer: layers.model, createdBy: `COPY azureml-app /${APP_FOLDER}` },
+      { layer: layers.dependencies, createdBy: "RUN conda env create -p /opt/conda" },
+    ],
+  });
+  return { ...image, version, layers };
 }
