@@ -12,15 +12,25 @@ export interface DebianRegistry {
   close(): Promise<void>;
 }
 
+/** Optional behaviour: `htpasswd` is the text of a password file (bcrypt), which turns Basic authentication on. */
+export interface DebianRegistryOptions {
+  readonly htpasswd?: string;
+}
+
 /** Starts the registry with its storage in `folder`, which must exist; rejects with its log when it does not come up. */
-export async function startDebianRegistry(folder: string): Promise<DebianRegistry> {
+export async function startDebianRegistry(
+  folder: string,
+  { htpasswd }: DebianRegistryOptions = {},
+): Promise<DebianRegistry> {
   const config = join(folder, "config.yml");
   const settings = {
     version: "0.1",
     log: { level: "info", accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: join(folder, "storage") }, delete: { enabled: true } },
     http: { addr: "127.0.0.1:0", secret: "only for this process" },
+    ...(htpasswd === undefined ? {} : { auth: { htpasswd: { realm: "registry", path: join(folder, "htpasswd") } } }),
   };
+  if (htpasswd !== undefined) writeFileSync(join(folder, "htpasswd"), htpasswd);
   writeFileSync(config, JSON.stringify(settings)); // Every JSON document is YAML.
   const child = spawn(findTool("docker-registry") ?? "docker-registry", ["serve", config], {
     stdio: ["ignore", "ignore", "pipe"],

@@ -5,7 +5,7 @@ import type { TokenCredential } from "@azure/core-auth";
 import { RegistryError } from "../../core/image/registry-error.ts";
 import type { Repository } from "../../ports/registry.ts";
 import { hasBlob } from "./blob-writer.ts";
-import { checkContent } from "./content.ts";
+import { createCheckedSource } from "./content.ts";
 import { fail, failByAnswer, failByConnection, type Operation } from "./failure.ts";
 import { checkManifestDigest, mediaTypeOf, prepareManifest } from "./manifests.ts";
 import { createNames, requireTagOrDigest } from "./names.ts";
@@ -57,11 +57,19 @@ export function createAcrRepository(options: AcrRepositoryOptions): Repository {
       if (descriptor.digest.startsWith("sha512:")) return oci.writeBlob(descriptor, content);
       if (await hasBlob(session, names, descriptor)) return;
       const operation = names.describe("write blob", descriptor.digest, "NAME_UNKNOWN");
-      const source = content instanceof Uint8Array ? wrap(content) : content;
-      // A mismatch throws before the last chunk has left, so that nothing is stored under a digest nobody asked for.
-      const checked = Readable.from(checkContent(operation, descriptor, source), { objectMode: false });
+      // A mismatch throws before the upload is completed, so that nothing is stored under a digest nobody asked for.
+      const source = createCheckedSource(
+        operation,
+        descriptor,
+        content instanceof Uint8Array ? wrap(content) : content,
+      );
       const sdk = await getClient();
-      await sdk.uploadBlob(checked).catch(rethrow(operation));
+      try {
+        await sdk.uploadBlob(Readable.from(source.stream, { objectMode: false }));
+      } catch (error) {
+        source.rethrow();
+        rethrow(operation)(error);
+      }
     },
   };
 }

@@ -1,6 +1,6 @@
 // Uploads a blob: in one request when it fits in memory, else in chunks that can be resumed.
 import type { Descriptor } from "../../core/image/descriptor.ts";
-import { checkContent, createContentCheck } from "./content.ts";
+import { createCheckedSource, createContentCheck } from "./content.ts";
 import { fail, failByConnection, type Operation } from "./failure.ts";
 import { type RepositoryNames, requireDigest } from "./names.ts";
 import { type Attempt, retry, type RetryPolicy } from "./retry.ts";
@@ -82,9 +82,10 @@ export async function uploadBlob(
     return;
   }
 
+  const source = createCheckedSource(operation, descriptor, content as AsyncIterable<Uint8Array>);
   let upload = await start();
   try {
-    const chunks = inChunks(checkContent(operation, descriptor, content as AsyncIterable<Uint8Array>));
+    const chunks = inChunks(source.stream);
     let offset = 0;
     for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
       const chunk = next.value;
@@ -96,6 +97,7 @@ export async function uploadBlob(
     await complete(upload, new Uint8Array());
   } catch (error) {
     await cancel(upload);
+    source.rethrow();
     if (await hasBlob(session, names, descriptor).catch(() => false)) return;
     throw failByConnection(operation, error);
   }
@@ -115,7 +117,7 @@ async function gather(
   }
   if (descriptor.size > CHUNK_BYTES) return undefined;
   const parts: Uint8Array[] = [];
-  for await (const part of checkContent(operation, descriptor, content)) parts.push(part);
+  for await (const part of createCheckedSource(operation, descriptor, content).stream) parts.push(part);
   return Buffer.concat(parts);
 }
 

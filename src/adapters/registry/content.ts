@@ -48,16 +48,38 @@ export function createContentCheck(operation: Operation, { digest, size }: Descr
   };
 }
 
-/** Passes content through its check; ends only if it is what was described. */
-export async function* checkContent(
+/** A source of content with its check built in. */
+export interface CheckedSource {
+  /** The content; ends only if it is what was described. */
+  readonly stream: AsyncIterable<Uint8Array>;
+  /** Throws what the source itself or its check failed with, if anything, whatever has been made of it since. */
+  rethrow(): void;
+}
+
+/** Passes content through its check on the way to a registry. */
+export function createCheckedSource(
   operation: Operation,
   descriptor: Descriptor,
   content: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
+): CheckedSource {
   const check = createContentCheck(operation, descriptor);
-  for await (const chunk of content) {
-    check.add(chunk);
-    yield chunk;
+  let failure: { readonly error: unknown } | undefined;
+  async function* read(): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of content) {
+        check.add(chunk);
+        yield chunk;
+      }
+      check.finish();
+    } catch (error) {
+      failure = { error };
+      throw error;
+    }
   }
-  check.finish();
+  return {
+    stream: read(),
+    rethrow() {
+      if (failure !== undefined) throw failure.error;
+    },
+  };
 }

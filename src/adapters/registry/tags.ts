@@ -23,7 +23,8 @@ export async function* listTags(session: Session, names: RepositoryNames): Async
         want: "JSON with tags",
       });
     }
-    yield* tags;
+    // Pages are in order by the spec, but docker-registry 2.8 sends everything as one page in no order.
+    yield* tags.sort();
     next = nextPage(response.headers.link, response.url);
     if (next !== undefined && seen.has(next)) {
       throw fail("UNEXPECTED_RESPONSE", operation, { got: `page ${next} again`, want: "the next page" });
