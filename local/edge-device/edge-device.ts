@@ -1,0 +1,170 @@
+// An edge device that really pulls, unpacks and runs images, and reports what its edge agent would.
+import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "../clock.ts";
+import type { DeviceConnection, DeviceGateway } from "../iot-hub/device-gateway.ts";
+import type { ModuleDefinition } from "./deployment.ts";
+import { openImageStore } from "./image-store.ts";
+import type { DevicePlatform } from "./manifest.ts";
+import { callMethod } from "./methods.ts";
+import type { ModuleState } from "./module-lifecycle.ts";
+import { createModuleRunner } from "./module-runner.ts";
+import { localPlatform } from "./pull-image.ts";
+import { createReconciler } from "./reconciler.ts";
+import { createRegistryClient } from "./registry-client.ts";
+import type { ReportedProperties } from "./reported.ts";
+import { diffReported, reportAgent } from "./reported.ts";
+
+/** A device, its hub and the folder that is its disk. */
+export interface EdgeDeviceOptions {
+  readonly deviceId: string;
+  readonly gateway: DeviceGateway;
+  readonly clock: Clock;
+  /** Holds images and state; a device created again on the same folder still has them. */
+  readonly folder: string;
+  readonly tags?: Readonly<Record<string, unknown>>;
+  readonly platform?: DevicePlatform;
+  /** Milliseconds of real time between SIGTERM and SIGKILL; 10,000 unless given. */
+  readonly killAfterMs?: number;
+}
+
+/** A running device. */
+export interface EdgeDevice {
+  readonly deviceId: string;
+  /** The end of what a module wrote since it last started; empty when there is no such module. */
+  logs(module: string): string;
+  /** The root filesystem a module runs in, or undefined when there is no such module. */
+  rootfs(module: string): string | undefined;
+  /** Cuts or restores the connection; modules run on, and what changed meanwhile is reported afterwards. */
+  setOnline(online: boolean): void;
+  /** Resolves once no plan step is running; retries and restarts may still be waiting for their time. */
+  settled(): Promise<void>;
+  /** Disconnects and ends every process. */
+  close(): Promise<void>;
+}
+
+interface SavedState {
+  readonly modules: readonly { readonly definition: ModuleDefinition; readonly state: ModuleState }[];
+  readonly reported: ReportedProperties;
+}
+
+const DAY_MS = 86_400_000;
+const UNUSED_IMAGE_MS = 7 * DAY_MS;
+
+/** The User-Agent by which a registry can tell the traffic of devices apart. */
+export function deviceUserAgent(deviceId: string): string {
+  return `lighter-edge-device/${encodeURIComponent(deviceId)}`;
+}
+
+/**
+ * Creates a device and connects it.
+ *
+ * Its edge agent follows the desired properties of `$edgeAgent` (schema 1.0 and 1.1) as documented for IoT Edge. System
+ * modules are echoed as running, not pulled. Images that no module uses are collected daily once unused for 7 days.
+ */
+export function createEdgeDevice(options: EdgeDeviceOptions): EdgeDevice {
+  const { deviceId, gateway, clock, folder, platform = localPlatform(), killAfterMs = 10_000 } = options;
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const stateFile = join(folder, "state.json");
+  const saved = readState(stateFile);
+  const startedMs = clock.now();
+  const client = createRegistryClient({
+    userAgent: deviceUserAgent(deviceId),
+    credentials: () => reconciler.state()?.deployment?.credentials ?? [],
+  });
+  const images = openImageStore({ folder, client, platform, now: () => clock.now() });
+  const runner = createModuleRunner({ deviceId, clock, killAfterMs, onChange: publish });
+  const reconciler = createReconciler({ clock, images, runner, onChange: publish });
+  let reported = saved.reported;
+  let connection: DeviceConnection | undefined;
+
+  for (const { definition, state } of saved.modules) {
+    const image = images.find(definition.image);
+    if (image !== undefined) runner.create(definition, image, wakeModule(state));
+  }
+
+  /** Saves the state and reports what changed since the last report that the hub got. */
+  function publish(): void {
+    const modules = [...runner.modules.values()];
+    const progress = reconciler.state();
+    if (progress !== undefined && connection !== undefined) {
+      const entries = modules.map(({ definition, image, state }) => ({
+        definition,
+        imageHash: image.imageHash,
+        state,
+      }));
+      const next = reportAgent({ ...progress, platform, startedMs, modules: entries });
+      const patch = diffReported(reported, next);
+      reported = next;
+      if (patch !== undefined) connection.report("$edgeAgent", patch);
+    }
+    writeState(stateFile, { modules: modules.map(({ definition, state }) => ({ definition, state })), reported });
+  }
+
+  function setOnline(online: boolean): void {
+    if (online === (connection !== undefined)) return;
+    connection?.disconnect();
+    connection = undefined;
+    if (!online) return;
+    let waiting: Parameters<typeof reconciler.apply>[0] | undefined;
+    const opened = gateway.connect(deviceId, {
+      desired(properties) {
+        // The first call may come before connect() has returned.
+        if (connection === undefined) waiting = properties;
+        else receive(properties);
+      },
+      async method(moduleId, name, payload) {
+        if (moduleId === "$edgeAgent") return callMethod(runner, name, payload);
+        return { status: 404, payload: { message: `Module ${moduleId} has no direct methods` } };
+      },
+    });
+    connection = opened;
+    if (waiting !== undefined) receive(waiting);
+    publish();
+  }
+
+  function receive(properties: Parameters<typeof reconciler.apply>[0]): void {
+    if (properties.$version !== reconciler.state()?.lastDesiredVersion) reconciler.apply(properties);
+  }
+
+  let cancelCollection = clock.after(DAY_MS, collect);
+  function collect(): void {
+    cancelCollection = clock.after(DAY_MS, collect);
+    reconciler.whenIdle(() => {
+      const inUse = new Set([...runner.modules.values()].map(({ image }) => image.reference));
+      images.collect(inUse, clock.now(), UNUSED_IMAGE_MS);
+    });
+  }
+
+  gateway.register(deviceId, options.tags);
+  setOnline(true);
+  return {
+    deviceId,
+    logs: (module) => (runner.modules.has(module) ? runner.logs(module) : ""),
+    rootfs: (module) => runner.modules.get(module)?.image.rootfs,
+    setOnline,
+    settled: () => reconciler.settled(),
+    async close() {
+      setOnline(false);
+      cancelCollection();
+      await reconciler.close();
+      await runner.close();
+    },
+  };
+}
+
+/** A module's state after the device was off: what ran then is to be started, what had ended stays as it was. */
+function wakeModule(state: ModuleState): ModuleState {
+  const wasAlive = state.runtimeStatus === "running" || state.runtimeStatus === "backoff";
+  return wasAlive ? { ...state, runtimeStatus: "unknown" } : state;
+}
+
+function readState(file: string): SavedState {
+  if (statSync(file, { throwIfNoEntry: false }) === undefined) return { modules: [], reported: {} };
+  return JSON.parse(readFileSync(file, "utf8")) as SavedState;
+}
+
+function writeState(file: string, state: SavedState): void {
+  writeFileSync(`${file}.partial`, JSON.stringify(state));
+  renameSync(`${file}.partial`, file);
+}
