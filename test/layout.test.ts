@@ -19,8 +19,8 @@ const ZONES: readonly Zone[] = [
   { folder: "src/ports", may: ["src/ports", "src/core"], typesOnly: ["src/core", "src/ports"] },
   {
     folder: "src/orchestrations",
-    may: ["src/orchestrations", "src/core", "src/ports", "durable-functions"],
-    typesOnly: ["src/ports"],
+    may: ["src/orchestrations", "src/core", "src/ports", "src/activities", "durable-functions"],
+    typesOnly: ["src/ports", "src/activities"],
   },
   { folder: "src/activities", may: ["src/activities", "src/core", "src/ports"], typesOnly: ["src/ports"] },
   { folder: "src/adapters", may: ["src/adapters", "src/core", "src/ports", "packages", "node:"] },
@@ -28,7 +28,10 @@ const ZONES: readonly Zone[] = [
     folder: "src/app.ts",
     may: ["src/core", "src/ports", "src/adapters", "src/activities", "src/orchestrations", "packages", "node:"],
   },
-  { folder: "src/functions", may: ["src/functions", "src/app.ts", "src/orchestrations", "src/core", "packages"] },
+  {
+    folder: "src/functions",
+    may: ["src/functions", "src/app.ts", "src/orchestrations", "src/activities/index.ts", "src/core", "packages"],
+  },
   { folder: "src/cli", may: ["src/cli", "src/app.ts", "src/core", "packages", "node:"] },
   { folder: "local", may: ["local", "src/core/errors.ts", "packages", "node:"] },
   { folder: "test", may: ["*"] },
@@ -65,7 +68,8 @@ const within = (target: string, prefix: string): boolean =>
   target === prefix || target.startsWith(prefix.endsWith(":") ? prefix : `${prefix}/`);
 
 function breaks(zone: Zone, { target, typeOnly }: Import): boolean {
-  if (zone.typesOnly?.some((prefix) => within(target, prefix)) && !typeOnly) return true;
+  if (zone.typesOnly?.some((prefix) => within(target, prefix) && !within(target, zone.folder)) && !typeOnly)
+    return true;
   return !zone.may.some((allowed) => {
     if (allowed === "*") return true;
     if (allowed === "packages") return !isPath(target) && !target.startsWith("node:");

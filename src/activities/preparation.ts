@@ -1,0 +1,297 @@
+// The activities that turn a candidate into the image that will be deployed.
+import { formatReference, parseReference } from "../core/image/reference.ts";
+import { parseManifest } from "../core/image/manifest.ts";
+import { parsePlatform, pickPlatform } from "../core/image/platform.ts";
+import { decisiveCommand } from "../core/release/commands.ts";
+import { isLighterError, LighterError } from "../core/errors.ts";
+import {
+  applyUpdate,
+  isFinal,
+  type ReleaseRecord,
+  type ReleaseState,
+  type ReleaseUpdate,
+} from "../core/release/record.ts";
+import type { Product } from "../core/config.ts";
+import type { ReleaseId } from "../core/release/intake.ts";
+import type { LayerTask } from "../ports/rebase-engine.ts";
+import { listDocuments, updateDocument } from "./documents.ts";
+import type { ActivityPorts } from "./ports.ts";
+
+/** Names a release and the orchestrator's present; `now` is ISO 8601. */
+export interface ReleaseStep {
+  readonly releaseId: ReleaseId;
+  readonly now: string;
+}
+
+/** What the orchestration of a release has to know to begin; `proceed: false` means that it is over already. */
+export type Beginning =
+  | { readonly proceed: false }
+  | {
+      readonly proceed: true;
+      readonly product: string;
+      readonly hubs: readonly string[];
+      readonly rings: readonly string[];
+      /** The image the fleet holds; absent when it holds none that is known. */
+      readonly anchor?: string;
+    };
+
+/** Whether a release still has a reason to go on. */
+export type Standing =
+  | { readonly kind: "current" }
+  | { readonly kind: "superseded" | "aborted" | "rollback"; readonly reason: string };
+
+/** The layers that planning needs indexes of; none when there is nothing to compare with. */
+export interface Comparison {
+  readonly layers: readonly LayerTask[];
+}
+
+/** What will be deployed, or why there is nothing to deploy. */
+export type Preparation =
+  | { readonly kind: "deploy"; readonly image: string; readonly rebased: boolean }
+  | { readonly kind: "nothing"; readonly reason: string };
+
+/** Reads and writes release records; shared by all activities. */
+export interface ReleaseBook {
+  read(releaseId: ReleaseId): Promise<ReleaseRecord>;
+  update(step: ReleaseStep, change: ReleaseUpdate): Promise<ReleaseRecord>;
+  product(record: ReleaseRecord): Product;
+  /** Supersession and operator commands; re-reads the tag's digest, since events may be late or lost. */
+  standing(releaseId: ReleaseId): Promise<Standing>;
+}
+
+/** The product part of a release's name: all but the hash and the attempt. */
+function productOf(releaseId: ReleaseId): string {
+  return releaseId.split("-").slice(0, -2).join("-");
+}
+
+/** Creates the book. */
+export function createReleaseBook({ config, stores, registries }: ActivityPorts): ReleaseBook {
+  /** The tag's digest; undefined when the registry cannot tell, which is no news and must not stop a rollout. */
+  async function readTag({ registry, repository, tag }: ReleaseRecord): Promise<string | undefined> {
+    try {
+      return (await registries.open(registry, repository).getManifest(tag)).digest;
+    } catch (error) {
+      if (isLighterError(error, "MANIFEST_UNKNOWN") || (isLighterError(error) && error.retryable)) return undefined;
+      throw error;
+    }
+  }
+
+  const book: ReleaseBook = {
+    async read(releaseId) {
+      const found = await stores.releases.get(productOf(releaseId), releaseId);
+      if (found !== undefined) return found.value;
+      throw new LighterError("RELEASE_UNKNOWN", { operation: "read release", subject: releaseId, got: "no record" });
+    },
+    async update({ releaseId, now }, change) {
+      return updateDocument(stores.releases, productOf(releaseId), releaseId, (record) => {
+        if (record !== undefined) return applyUpdate(record, change, now);
+        throw new LighterError("RELEASE_UNKNOWN", {
+          operation: "update release",
+          subject: releaseId,
+          got: "no record",
+        });
+      });
+    },
+    product(record) {
+      const product = config.products.find(({ name }) => name === record.product);
+      if (product !== undefined) return product;
+      throw new LighterError("PRODUCT_UNKNOWN", {
+        operation: "find product",
+        subject: record.product,
+        got: "no such product in the configuration",
+      });
+    },
+    async standing(releaseId) {
+      const command = decisiveCommand(await listDocuments(stores.commands, releaseId));
+      if (command !== undefined) {
+        const reason = command.reason ?? `asked for at ${command.at}`;
+        return { kind: command.kind === "abort" ? "aborted" : "rollback", reason };
+      }
+      const record = await book.read(releaseId);
+      const head = (await stores.productHeads.get("all", record.product))?.value;
+      if (head !== undefined && head.releaseId !== releaseId && head.pushedAt >= record.pushedAt) {
+        return { kind: "superseded", reason: `by ${head.releaseId}` };
+      }
+      const digest = await readTag(record);
+      if (digest !== undefined && digest !== record.digest) {
+        return { kind: "superseded", reason: `${record.tag} now points at ${digest}` };
+      }
+      return { kind: "current" };
+    },
+  };
+  return book;
+}
+
+/** The activities before the rollout. */
+export interface PreparationActivities {
+  beginRelease(step: ReleaseStep): Promise<Beginning>;
+  checkStanding(step: ReleaseStep): Promise<Standing>;
+  compareImages(step: ReleaseStep & { readonly anchor: string }): Promise<Comparison>;
+  indexLayer(task: LayerTask): Promise<{ readonly entries: number; readonly cached: boolean }>;
+  planRelease(step: ReleaseStep & { readonly anchor: string }): Promise<{ readonly outcome: string }>;
+  rebaseImage(step: ReleaseStep & { readonly anchor: string }): Promise<Preparation>;
+  verifyImage(step: ReleaseStep & { readonly anchor: string; readonly image: string }): Promise<void>;
+  takeWholeImage(step: ReleaseStep & { readonly reason: string }): Promise<Preparation>;
+  finishRelease(step: ReleaseStep & { readonly state: ReleaseState; readonly reason: string }): Promise<ReleaseState>;
+}
+
+/** Creates the activities before the rollout, and the one that ends a release. */
+export function createPreparationActivities(ports: ActivityPorts, book: ReleaseBook): PreparationActivities {
+  const { stores, registries, engine } = ports;
+
+  const candidateOf = (record: ReleaseRecord): string =>
+    formatReference({
+      registry: record.registry,
+      repository: record.repository,
+      tag: record.tag,
+      digest: record.digest,
+    });
+
+  /** What a device without any of its layers downloads for an image. */
+  async function weighImage(reference: string, platform: string): Promise<{ bytes: number; layers: number }> {
+    const { registry, repository, tag, digest } = parseReference(reference);
+    const opened = registries.open(registry, repository);
+    let raw = await opened.getManifest(digest ?? tag ?? "latest");
+    let manifest = parseManifest(raw.bytes, raw.mediaType, reference);
+    let bytes = raw.bytes.length;
+    if (manifest.kind === "index") {
+      const picked = pickPlatform(manifest.manifests, parsePlatform(platform), reference);
+      raw = await opened.getManifest(picked.digest);
+      manifest = parseManifest(raw.bytes, raw.mediaType, reference);
+      bytes += raw.bytes.length;
+    }
+    if (manifest.kind === "index") {
+      throw new LighterError("INDEX_NESTED", {
+        operation: "weigh image",
+        subject: reference,
+        got: "an index in an index",
+      });
+    }
+    const blobs = [manifest.config, ...manifest.layers];
+    return { bytes: bytes + blobs.reduce((sum, { size }) => sum + size, 0), layers: manifest.layers.length };
+  }
+
+  return {
+    async beginRelease(step) {
+      const record = await book.read(step.releaseId);
+      if (isFinal(record.state)) return { proceed: false };
+      const product = book.product(record);
+      const ledgers = await Promise.all(
+        product.rollout.hubs.map(async (hub) => ({
+          hub,
+          ledger: (await stores.ledgers.get(product.name, hub))?.value,
+        })),
+      );
+      const unknown = ledgers.filter(({ ledger }) => ledger?.baseline === undefined).map(({ hub }) => hub);
+      if (unknown.length > 0) {
+        const reason = `no previous content of ${product.name} is known on ${unknown.join(", ")}; capture it with: lighter baseline ${product.name}`;
+        await book.update(step, { state: "refused", reason });
+        return { proceed: false };
+      }
+      const held = ledgers[0]?.ledger;
+      const layers = held?.anchor === undefined ? 0 : (await weighImage(held.anchor, product.platform)).layers;
+      const anchor = layers >= product.maxLayers ? held?.firstAnchor : held?.anchor;
+      await book.update(step, {
+        state: "preparing",
+        startStep: "prepare",
+        ...(anchor === undefined ? {} : { anchor }),
+      });
+      return {
+        proceed: true,
+        product: product.name,
+        hubs: product.rollout.hubs,
+        rings: product.rollout.rings.map(({ name }) => name),
+        ...(anchor === undefined ? {} : { anchor }),
+      };
+    },
+
+    checkStanding: ({ releaseId }) => book.standing(releaseId),
+
+    async compareImages({ anchor, ...step }) {
+      const record = await book.update(step, { startStep: "index" });
+      const { platform } = book.product(record);
+      const { layers } = await engine.compareImages({ anchor, candidate: candidateOf(record), platform });
+      return { layers };
+    },
+
+    async indexLayer(task) {
+      const { entries, cached } = await engine.indexLayer(task);
+      return { entries, cached };
+    },
+
+    async planRelease({ anchor, ...step }) {
+      const record = await book.update(step, { finishStep: "index", startStep: "plan" });
+      const { platform } = book.product(record);
+      const plan = await engine.plan({ anchor, candidate: candidateOf(record), platform });
+      const { outcome, reason, sharedLayers, files, drift, config } = plan;
+      await book.update(step, {
+        finishStep: "plan",
+        plan: { outcome, reason, sharedLayers, files, drift, config },
+        sizes: { fullBytes: plan.bytes.full, updateBytes: plan.bytes.delta, deltaLayerBytes: 0 },
+      });
+      return { outcome };
+    },
+
+    async rebaseImage({ anchor, ...step }) {
+      const record = await book.update(step, { startStep: "rebase" });
+      const product = book.product(record);
+      const { registry, repository, tag } = record;
+      const target = formatReference({ registry, repository, tag: `${product.targetTagPrefix}${tag}` });
+      const result = await engine.rebase({
+        anchor,
+        candidate: candidateOf(record),
+        target,
+        platform: product.platform,
+      });
+      if (result.outcome === "nothing") return { kind: "nothing", reason: result.reason };
+      const deltaLayerBytes = result.layers.reduce((sum, { size }) => sum + size, 0);
+      const rebased = result.outcome === "rebase";
+      const tagged = parseReference(rebased ? target : candidateOf(record));
+      const reference = formatReference({ ...tagged, digest: result.result.digest });
+      await book.update(step, {
+        finishStep: "rebase",
+        image: {
+          reference,
+          digest: result.result.digest,
+          mode: rebased ? "rebased" : "full",
+          reason: result.reason,
+          verified: rebased ? "exact" : "not-needed",
+          layers: (await weighImage(reference, product.platform)).layers,
+        },
+        sizes: { fullBytes: result.bytes.full, updateBytes: result.bytes.delta, deltaLayerBytes },
+      });
+      return { kind: "deploy", image: reference, rebased };
+    },
+
+    async verifyImage({ anchor, image, ...step }) {
+      const record = await book.update(step, { startStep: "verify" });
+      const { platform } = book.product(record);
+      const { verified } = await engine.verify({ result: image, candidate: candidateOf(record), anchor, platform });
+      if (verified !== "exact") {
+        throw new LighterError("NOT_EXACT", {
+          operation: "verify",
+          subject: image,
+          got: verified.slice(0, 5).join("; "),
+          want: `the same content as ${candidateOf(record)}`,
+        });
+      }
+      await book.update(step, { finishStep: "verify" });
+    },
+
+    async takeWholeImage({ reason, ...step }) {
+      const record = await book.read(step.releaseId);
+      const { platform } = book.product(record);
+      const reference = candidateOf(record);
+      const { bytes, layers } = await weighImage(reference, platform);
+      await book.update(step, {
+        image: { reference, digest: record.digest, mode: "full", reason, verified: "not-needed", layers },
+        sizes: { fullBytes: bytes, updateBytes: bytes, deltaLayerBytes: 0 },
+      });
+      return { kind: "deploy", image: reference, rebased: false };
+    },
+
+    async finishRelease({ state, reason, ...step }) {
+      return (await book.update(step, { state, reason })).state;
+    },
+  };
+}

@@ -1,0 +1,70 @@
+// A release from candidate to fleet: compare, rebase, verify, and roll out on every hub.
+import type { OrchestrationContext } from "durable-functions";
+import type { Preparation } from "../activities/preparation.ts";
+import type { ReleaseId } from "../core/release/intake.ts";
+import type { ReleaseState } from "../core/release/record.ts";
+import { callActivity, messageOf, nowOf, scheduleActivity, unwrap, type Steps } from "./call.ts";
+import { rolloutInstance } from "./instance-ids.ts";
+import { ROLLOUT, type RolloutInput, type RolloutResult } from "./rollout.ts";
+
+/** The name under which it is registered. */
+export const RELEASE = "release";
+
+/** Which release. */
+export interface ReleaseInput {
+  readonly releaseId: ReleaseId;
+}
+
+/** The worst of several rollouts is the state of their release. */
+const WORST_FIRST = ["failed", "rolled-back", "aborted", "superseded", "completed"] as const;
+
+/** Carries one release from its record to its end. */
+export function* release(context: OrchestrationContext): Steps<ReleaseState> {
+  const input = context.df.getInput<ReleaseInput>();
+  if (input === undefined) throw new Error(`${RELEASE} ${context.df.instanceId}: got no input`);
+  const { releaseId } = input;
+  const step = (): { releaseId: ReleaseId; now: string } => ({ releaseId, now: nowOf(context) });
+
+  function* finish(state: ReleaseState, reason: string): Steps<ReleaseState> {
+    return yield* callActivity(context, "finishRelease", { ...step(), state, reason });
+  }
+
+  function* prepare(anchor: string | undefined): Steps<Preparation> {
+    if (anchor === undefined) {
+      return yield* callActivity(context, "takeWholeImage", {
+        ...step(),
+        reason: "the fleet holds no known image yet",
+      });
+    }
+    const { layers } = yield* callActivity(context, "compareImages", { ...step(), anchor });
+    const indexed = yield context.df.Task.all(layers.map((layer) => scheduleActivity(context, "indexLayer", layer)));
+    for (const result of indexed as unknown[]) unwrap("indexLayer", result);
+    yield* callActivity(context, "planRelease", { ...step(), anchor });
+    const prepared = yield* callActivity(context, "rebaseImage", { ...step(), anchor });
+    if (prepared.kind === "deploy" && prepared.rebased) {
+      yield* callActivity(context, "verifyImage", { ...step(), anchor, image: prepared.image });
+    }
+    return prepared;
+  }
+
+  try {
+    const begun = yield* callActivity(context, "beginRelease", step());
+    if (!begun.proceed) return "refused";
+    const standing = yield* callActivity(context, "checkStanding", step());
+    if (standing.kind === "superseded") return yield* finish("superseded", standing.reason);
+    if (standing.kind !== "current") return yield* finish("aborted", standing.reason);
+
+    const prepared = yield* prepare(begun.anchor);
+    if (prepared.kind === "nothing") return yield* finish("nothing-to-do", prepared.reason);
+
+    const rollouts = begun.hubs.map((hub) => {
+      const rollout: RolloutInput = { releaseId, hub, rings: begun.rings };
+      return context.df.callSubOrchestrator(ROLLOUT, rollout, rolloutInstance(releaseId, hub));
+    });
+    const results = (yield context.df.Task.all(rollouts)) as RolloutResult[];
+    const state = WORST_FIRST.find((worst) => results.some((result) => result.state === worst)) ?? "completed";
+    return yield* finish(state, results.map(({ hub, reason }) => `${hub}: ${reason}`).join("; "));
+  } catch (error) {
+    return yield* finish("failed", messageOf(error));
+  }
+}

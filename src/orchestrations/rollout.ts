@@ -1,0 +1,71 @@
+// The rollout of one release on one hub: ring after ring, and back again when a gate fails.
+import type { OrchestrationContext } from "durable-functions";
+import type { Acquisition, RestoreOutcome, StageOutcome } from "../activities/rollout.ts";
+import type { ReleaseId } from "../core/release/intake.ts";
+import { callActivity, messageOf, nowOf, type Steps } from "./call.ts";
+import { watchInstance } from "./instance-ids.ts";
+import { WATCH, type WatchInput } from "./watch.ts";
+
+/** The name under which it is registered. */
+export const ROLLOUT = "rollout";
+
+/** One release on one hub. */
+export interface RolloutInput {
+  readonly releaseId: ReleaseId;
+  readonly hub: string;
+  readonly rings: readonly string[];
+}
+
+/** How a rollout ended. */
+export interface RolloutResult {
+  readonly hub: string;
+  readonly state: "completed" | "superseded" | "aborted" | "rolled-back" | "failed";
+  readonly reason: string;
+}
+
+/** Widens ring by ring, waits at every gate, and rolls back what fails. */
+export function* rollout(context: OrchestrationContext): Steps<RolloutResult> {
+  const input = context.df.getInput<RolloutInput>();
+  if (input === undefined) throw new Error(`${ROLLOUT} ${context.df.instanceId}: got no input`);
+  const { releaseId, hub, rings } = input;
+  const step = (): { releaseId: ReleaseId; hub: string; now: string } => ({ releaseId, hub, now: nowOf(context) });
+
+  function* watched<T>(activity: WatchInput["activity"], phase: string | number, more: object = {}): Steps<T> {
+    const watch: WatchInput = { activity, arguments: { releaseId, hub, ...more } };
+    return (yield context.df.callSubOrchestrator(WATCH, watch, watchInstance(releaseId, hub, phase))) as T;
+  }
+
+  function* leave(state: RolloutResult["state"], reason: string): Steps<RolloutResult> {
+    yield* callActivity(context, "leaveRollout", { ...step(), state, reason });
+    return { hub, state, reason };
+  }
+
+  function* rollBack(reason: string): Steps<RolloutResult> {
+    const { needed } = yield* callActivity(context, "startRollback", { ...step(), reason });
+    if (!needed) return yield* leave("aborted", reason);
+    const restored = yield* watched<RestoreOutcome>("watchRollback", "rollback");
+    return { hub, state: "rolled-back", reason: `${reason}; ${restored.reason}` };
+  }
+
+  const acquired = yield* watched<Acquisition>("acquireHub", "acquire");
+  if (acquired.kind !== "acquired") return yield* leave(acquired.kind, acquired.reason);
+
+  try {
+    yield* callActivity(context, "openRollout", step());
+    for (const ring of rings.keys()) {
+      const outcome = yield* watched<StageOutcome>("watchStage", ring, { ring });
+      if (outcome.kind === "failed") return yield* rollBack(`${rings[ring]}: ${outcome.reason}`);
+      if (outcome.kind !== "passed") return yield* leave(outcome.kind, outcome.reason);
+    }
+    yield* callActivity(context, "completeRollout", step());
+  } catch (error) {
+    // Neither the hub nor our own code may leave a fleet half updated: go back, and if that fails too, say so.
+    const reason = messageOf(error);
+    try {
+      return yield* rollBack(reason);
+    } catch (rollbackError) {
+      return yield* leave("failed", `${reason}; then the rollback failed: ${messageOf(rollbackError)}`);
+    }
+  }
+  return { hub, state: "completed", reason: `all ${rings.length} rings run it` };
+}
