@@ -1,5 +1,5 @@
 // What the registry adapters' tests share: seeded content, manifests, patience without waiting.
-import { createHash } from "node:crypto";
+import { createCipheriv, createHash } from "node:crypto";
 import {
   createRegistries,
   type ClosableRegistries,
@@ -11,13 +11,8 @@ import type { NewManifest } from "../../../src/ports/registry.ts";
 
 /** `size` bytes that depend on `seed` alone and do not compress. */
 export function seededBytes(seed: string, size: number): Buffer {
-  const blocks: Buffer[] = [];
-  let block = createHash("sha512").update(seed).digest();
-  for (let made = 0; made < size; made += block.length) {
-    blocks.push(block);
-    block = createHash("sha512").update(block).digest();
-  }
-  return Buffer.concat(blocks).subarray(0, size);
+  const key = createHash("sha256").update(seed).digest();
+  return createCipheriv("aes-256-ctr", key, Buffer.alloc(16)).update(Buffer.alloc(size));
 }
 
 /** The descriptor of bytes. */
