@@ -1,0 +1,47 @@
+// Plain JSON values: merging patches into them, freezing what is shared, and measuring them.
+
+export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
+export interface JsonObject {
+  readonly [key: string]: Json;
+}
+
+export const EMPTY: JsonObject = Object.freeze({});
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The merge of `patch` into `target` as twins do it: objects merge, null deletes a key, everything else replaces. */
+export function mergePatch(target: JsonObject, patch: JsonObject): JsonObject {
+  const merged: Record<string, Json> = { ...target };
+  for (const [key, value] of Object.entries(patch)) {
+    if (value === null) delete merged[key];
+    else if (isObject(value)) {
+      const before = merged[key];
+      merged[key] = mergePatch(isObject(before) ? before : EMPTY, value);
+    } else merged[key] = value;
+  }
+  return merged;
+}
+
+/** `target` with the value at a path of keys replaced; objects on the way are created. */
+export function setPath(target: JsonObject, path: readonly string[], value: Json): JsonObject {
+  const [key, ...rest] = path;
+  if (key === undefined) return isObject(value) ? value : target;
+  const before = target[key];
+  return { ...target, [key]: rest.length === 0 ? value : setPath(isObject(before) ? before : EMPTY, rest, value) };
+}
+
+/** The bytes of a value as compact UTF-8 JSON. */
+export function sizeOf(value: Json): number {
+  return Buffer.byteLength(JSON.stringify(value));
+}
+
+/** Freezes a value all the way down and returns it. */
+export function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    Object.values(value).forEach(deepFreeze);
+  }
+  return value;
+}
