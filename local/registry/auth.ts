@@ -24,7 +24,7 @@ export interface AuthOptions {
   readonly challenge: "basic" | "bearer";
   readonly users?: readonly RegistryUser[];
   readonly identities?: readonly RegistryIdentity[];
-  /** Lets anybody pull and list tags. */
+  /** Lets anybody read everything; with `bearer` by a token that anybody gets, as on Azure's registry. */
   readonly anonymousPull?: boolean;
   /** Defaults: three hours and 75 minutes, as Azure's registry grants. */
   readonly refreshTokenMs?: number;
@@ -56,25 +56,23 @@ export interface Auth {
   issueRefreshToken(principal: Principal): string;
   /** An access token for as much of `scopes` as the principal may do. */
   issueAccessToken(principal: Principal, scopes: readonly Scope[]): string;
-  /** Whoever sends no credentials, when anonymous pull is on. */
+  /** Who gets a token without credentials; undefined when nobody does. */
   readonly anonymous: Principal | undefined;
 }
 
 /** The user name that marks a password as a refresh token, in Azure's registry. */
 const TOKEN_USER = "00000000-0000-0000-0000-000000000000";
 const EVERYTHING: readonly Grant[] = [{ repository: "*", actions: ALL_ACTIONS }];
-const ANONYMOUS: Principal = { name: "anonymous", grants: [{ repository: "*", actions: ["pull"] }] };
+const READING: readonly Grant[] = [{ repository: "*", actions: ["pull", "metadata_read"] }];
 
 /** Creates the decisions for `options`; without them everybody may do everything. */
 export function createAuth(options: AuthOptions | undefined, service: string): Auth {
   const key = randomBytes(32);
   const now = options?.now ?? Date.now;
-  const anonymous =
-    options === undefined
-      ? { name: "anonymous", grants: EVERYTHING }
-      : options.anonymousPull === true
-        ? ANONYMOUS
-        : undefined;
+  const anonymousGrants = options === undefined ? EVERYTHING : options.anonymousPull === true ? READING : undefined;
+  const anonymous = anonymousGrants === undefined ? undefined : { name: "anonymous", grants: anonymousGrants };
+  /** Who a request without credentials is from: with Bearer nobody, until it comes with a token. */
+  const stranger = options?.challenge === "bearer" ? undefined : anonymous;
 
   const issue = (
     principal: Principal,
@@ -97,7 +95,7 @@ export function createAuth(options: AuthOptions | undefined, service: string): A
     return { name: claims.sub, grants: claims.grants ?? [] };
   };
   const permits: Auth["permits"] = (who, scope) => {
-    const principal = who ?? anonymous;
+    const principal = who ?? stranger;
     if (principal === undefined || principal === "unknown") return false;
     if (principal.scopes !== undefined) return holdsScope(principal.scopes, scope);
     return holdsScope([limitScope(scope, principal.grants)], scope);
@@ -129,7 +127,7 @@ export function createAuth(options: AuthOptions | undefined, service: string): A
     },
     authorize(who, scope, realmHost) {
       const isKnown = who !== undefined && who !== "unknown";
-      if (scope === undefined ? isKnown || (who === undefined && anonymous !== undefined) : permits(who, scope)) return;
+      if (scope === undefined ? isKnown || (who === undefined && stranger !== undefined) : permits(who, scope)) return;
       const subject = scope === undefined ? service : formatScope(scope);
       if (isKnown && who.scopes === undefined) refuse("DENIED", { operation: "authorize", subject, got: who.name });
       const error = who === "unknown" ? "invalid_token" : isKnown ? "insufficient_scope" : undefined;
