@@ -1,0 +1,194 @@
+// Stacks layer indexes into one tree the way an overlay file system does, over a bottom that may still be unknown.
+import { displayPath, parentOf } from "./entry-path.ts";
+import { ImageError } from "./image-error.ts";
+import type { FileEntry, LayerIndex } from "./layer-entry.ts";
+
+/**
+ * A name in the tree. `removed` nodes hide whatever the unknown bottom has there; nodes without `entry` are directories
+ * of which only something beneath them is known. All names of one inode hold the same `entry` object.
+ */
+export interface OverlayNode {
+  entry: FileEntry | undefined;
+  /** Position (from the bottom of the stack) of the layer that holds the entry's content. */
+  layer: number;
+  removed: boolean;
+  /** Directories: whether what the unknown bottom has beneath is hidden. */
+  masks: boolean;
+  children: Map<string, OverlayNode> | undefined;
+}
+
+/** A stack of layers, merged. */
+export interface Overlay {
+  readonly root: OverlayNode;
+  /** The entries that have more than one name. */
+  readonly linked: ReadonlySet<FileEntry>;
+  /** A hard link whose target lies in the unknown bottom, if there is one. */
+  readonly danglingLink: string | undefined;
+}
+
+/** What an overlay stands on. */
+export interface OverlayOptions {
+  /** True when nothing lies beneath these layers; else what they do not mention is unknown. */
+  readonly complete: boolean;
+  /** The number of the lowest of these layers within its image. */
+  readonly firstLayer?: number;
+}
+
+/** Whether a node is a directory, explicit or implied. */
+export function isDirectory(node: OverlayNode): boolean {
+  return !node.removed && (node.entry === undefined || node.entry.type === "directory");
+}
+
+/**
+ * Merges layers, bottom first (OCI image-spec, layer.md: "Applying Changesets").
+ *
+ * Markers act on lower layers only, wherever they stand in their tar; anything but a directory over a directory
+ * replaces it; a directory over anything else starts empty.
+ * @throws ImageError LINK_DANGLING when a hard link's target is nowhere and `complete` is set
+ */
+export function stackLayers(layers: readonly LayerIndex[], { complete, firstLayer = 0 }: OverlayOptions): Overlay {
+  const root: OverlayNode = createNode();
+  root.masks = complete;
+  const linked = new Set<FileEntry>();
+  let danglingLink: string | undefined;
+
+  for (const [position, { entries }] of layers.entries()) {
+    const walker = createWalker(root);
+    for (const entry of entries) {
+      if (entry.kind === "whiteout") removeNode(root, entry.path);
+      else if (entry.kind === "opaque") emptyDirectory(walker.directory(entry.path));
+    }
+    for (const entry of entries) {
+      if (entry.kind !== "entry") continue;
+      if (entry.type !== "link") placeEntry(walker, entry.path, entry, firstLayer + position);
+      else {
+        const target = findNode(root, entry.linkname);
+        if (target?.entry === undefined || isDirectory(target)) {
+          if (complete) throw dangling(entry);
+          danglingLink ??= entry.path;
+          placeEntry(walker, entry.path, entry, firstLayer + position);
+        } else {
+          linked.add(target.entry);
+          placeEntry(walker, entry.path, target.entry, target.layer);
+        }
+      }
+    }
+  }
+  return { root, linked, danglingLink };
+}
+
+/** The node at a path, if the layers mention it. */
+export function findNode(root: OverlayNode, path: string): OverlayNode | undefined {
+  let node: OverlayNode | undefined = root;
+  if (path === "") return root;
+  for (const name of path.split("/")) {
+    node = node.children?.get(name);
+    if (node === undefined) return undefined;
+  }
+  return node;
+}
+
+function createNode(): OverlayNode {
+  return { entry: undefined, layer: -1, removed: false, masks: false, children: undefined };
+}
+
+interface Walker {
+  /** The directory at a path, made (implied) where missing or where something else is in the way. */
+  directory(path: string): OverlayNode;
+}
+
+/** Archives list siblings together, so remembering the last directory saves nearly every walk from the root. */
+function createWalker(root: OverlayNode): Walker {
+  let lastPath = "";
+  let last = root;
+  return {
+    directory(path) {
+      if (path === lastPath && !last.removed && (last.entry === undefined || last.entry.type === "directory"))
+        return last;
+      let node = root;
+      if (path !== "") for (const name of path.split("/")) node = enterDirectory(node, name);
+      lastPath = path;
+      last = node;
+      return node;
+    },
+  };
+}
+
+function enterDirectory(parent: OverlayNode, name: string): OverlayNode {
+  parent.children ??= new Map();
+  const found = parent.children.get(name);
+  if (found !== undefined && isDirectory(found)) return found;
+  const made = createNode();
+  made.masks = found !== undefined;
+  parent.children.set(name, made);
+  return made;
+}
+
+/**
+ * Hides a path of the layers below. Where the bottom is unknown a `removed` node stays behind; the directories made on
+ * the way to it imply nothing, since a marker does not create its directory.
+ */
+function removeNode(root: OverlayNode, path: string): void {
+  const names = path.split("/");
+  const last = names.pop() as string;
+  let node = root;
+  let masked = root.masks;
+  for (const name of names) {
+    let next = node.children?.get(name);
+    if (next === undefined) {
+      if (masked) return;
+      next = createNode();
+      (node.children ??= new Map()).set(name, next);
+    }
+    if (!isDirectory(next)) return;
+    masked ||= next.masks;
+    node = next;
+  }
+  if (masked) {
+    node.children?.delete(last);
+    return;
+  }
+  const removed = createNode();
+  removed.removed = true;
+  (node.children ??= new Map()).set(last, removed);
+}
+
+function emptyDirectory(node: OverlayNode): void {
+  node.children = undefined;
+  node.masks = true;
+}
+
+function placeEntry(walker: Walker, path: string, entry: FileEntry, layer: number): void {
+  if (path === "") {
+    const root = walker.directory("");
+    root.entry = entry;
+    root.layer = layer;
+    return;
+  }
+  const parent = walker.directory(parentOf(path));
+  parent.children ??= new Map();
+  const name = nameOf(path);
+  const found = parent.children.get(name);
+  if (entry.type === "directory" && found !== undefined && isDirectory(found)) {
+    found.entry = entry;
+    found.layer = layer;
+    return;
+  }
+  const node = createNode();
+  node.entry = entry;
+  node.layer = layer;
+  node.masks = entry.type === "directory" && found !== undefined;
+  parent.children.set(name, node);
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+function dangling(entry: FileEntry): ImageError {
+  return new ImageError("LINK_DANGLING", {
+    operation: "stack layers",
+    subject: displayPath(entry.path),
+    got: `a hard link to ${displayPath(entry.linkname)}, which is not there`,
+  });
+}
