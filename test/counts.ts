@@ -9,12 +9,16 @@ export const FULL_COUNTS = {
   hostKills: 50,
   /** Seeded `kill -9` moments against the functions host alone. */
   durableKills: 50,
+  /** Seeded `kill -9` moments against the registry alone, during pushes. */
+  registryKills: 40,
   /** Fuzzed orchestrations run on the functions host and compared with their expected results. */
   fuzzedOrchestrations: 600,
   /** Random pairs of filesystem trees through plan, rebase and verify. */
   treePairs: 1_000,
   /** Random tar archives through writer and reader. */
   tarArchives: 1_000,
+  /** Random schedules of hub observations through a stage's gate. */
+  stageSchedules: 1_000,
 } as const;
 
 /** The number of cases to run now. */

@@ -31,7 +31,7 @@ function toConfiguration(deployment: Deployment): Configuration {
     priority: deployment.priority,
     targetCondition: deployment.targetCondition,
     labels: { ...deployment.labels },
-    content: deployment.content as NonNullable<Configuration["content"]>,
+    content: deployment.content,
     metrics: { queries: { ...deployment.metrics.queries } },
   };
 }
