@@ -47,7 +47,7 @@ export async function* readBlob(
       expect: offset > 0 ? [200, 206] : [200],
     });
     try {
-      requireSameContent(operation, response, descriptor, offset);
+      await requireSameContent(operation, response, descriptor, offset);
       yield* readRest(response, check, response.status === 206 ? 0 : offset);
       check.finish();
       return;
@@ -71,21 +71,21 @@ export async function* readBlob(
 }
 
 /** Refuses early what can be seen from the headers; the connection is closed then. */
-function requireSameContent(
+async function requireSameContent(
   operation: Operation,
   response: TransportResponse,
   { size }: Descriptor,
   offset: number,
-): void {
+): Promise<void> {
   const length = response.headers["content-length"];
   const skipped = response.status === 206 ? offset : 0;
   if (length !== undefined && Number(length) !== size - skipped) {
-    response.discard();
+    await response.discard();
     throw fail("SIZE_MISMATCH", operation, { got: `${length} bytes`, want: `${size - skipped} bytes` });
   }
   const range = response.headers["content-range"];
   if (response.status === 206 && !range?.startsWith(`bytes ${offset}-`)) {
-    response.discard();
+    await response.discard();
     throw fail("UNEXPECTED_RESPONSE", operation, { got: `range ${range ?? "none"}`, want: `bytes ${offset}-` });
   }
 }

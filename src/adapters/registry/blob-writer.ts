@@ -18,7 +18,7 @@ export async function hasBlob(session: Session, names: RepositoryNames, descript
     scopes: names.scopes("pull,push"),
     expect: [200, 404],
   });
-  response.discard();
+  await response.discard();
   return response.status === 200;
 }
 
@@ -39,7 +39,7 @@ export async function uploadBlob(
   const start = async (): Promise<URL> => {
     const path = names.path("blobs/uploads/");
     const response = await session.request({ operation, method: "POST", path, scopes, expect: [202] });
-    response.discard();
+    await response.discard();
     return locationOf(operation, response, base);
   };
   const complete = async (upload: URL, body: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> => {
@@ -56,7 +56,7 @@ export async function uploadBlob(
       expect: [201, 204],
       repeatable: false,
     });
-    response.discard();
+    await response.discard();
     const stored = response.headers["docker-content-digest"];
     if (stored !== undefined && stored !== descriptor.digest) {
       throw fail("DIGEST_MISMATCH", operation, { got: `${String(stored)} stored`, want: descriptor.digest });

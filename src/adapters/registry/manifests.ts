@@ -52,7 +52,7 @@ export async function putManifest(
     body: manifest.bytes,
     expect: [200, 201],
   });
-  response.discard();
+  await response.discard();
   const stored = response.headers["docker-content-digest"];
   if (stored !== undefined && stored !== digest) {
     throw fail("DIGEST_MISMATCH", operation, { got: `${String(stored)} stored`, want: digest });

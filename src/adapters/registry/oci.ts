@@ -53,7 +53,7 @@ export function createOciRepository(options: RepositoryOptions): Repository {
         scopes,
         expect: [201, 202, ...NO_MOUNT],
       });
-      response.discard();
+      await response.discard();
       // 202 opens an ordinary upload, which nobody is going to use.
       if (response.status === 202) {
         await cancelUpload(session, operation, scopes, locationOf(operation, response, base));

@@ -53,7 +53,7 @@ export function createSession({ base, transport, authorizer, retry: policy }: Se
       const { status, headers } = response;
       const again = status === 401 && challenges < MAX_CHALLENGES && !isStream(request.body);
       if (!again || !authorizer.learn(headers["www-authenticate"], request.scopes, authorization)) return response;
-      response.discard();
+      await response.discard();
     }
   };
 
@@ -67,7 +67,7 @@ export function createSession({ base, transport, authorizer, retry: policy }: Se
       const target = response.headers.location;
       const follows = REDIRECTS.has(response.status) && (request.method === "GET" || request.method === "HEAD");
       if (!follows || target === undefined) return response;
-      response.discard();
+      await response.discard();
       const next = resolveUrl(target, url);
       if (redirects >= MAX_REDIRECTS || next === undefined) {
         throw fail("UNEXPECTED_RESPONSE", request.operation, { got: `redirect ${redirects + 1}`, want: "the content" });
@@ -87,7 +87,7 @@ export function createSession({ base, transport, authorizer, retry: policy }: Se
       const response = await exchange(request);
       if (request.expect.includes(response.status)) return { done: await use(response) };
       const text = request.method === "HEAD" ? "" : ((await readUpTo(response, MAX_ERROR_BYTES))?.toString() ?? "");
-      if (request.method === "HEAD") response.discard();
+      if (request.method === "HEAD") await response.discard();
       const afterMs = parseRetryAfter(response.headers["retry-after"], policy.now());
       return { failed: failByAnswer(request.operation, { status: response.status, text }), afterMs };
     } catch (error) {

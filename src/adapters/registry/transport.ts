@@ -4,7 +4,7 @@ import https from "node:https";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
-/** One request; a body that is bytes can be sent again, a stream cannot. */
+/** One request. */
 export interface TransportRequest {
   readonly method: string;
   readonly url: URL;
@@ -19,8 +19,8 @@ export interface TransportResponse {
   readonly url: URL;
   /** Streams the body; a cut connection or silence throws, ending early closes the connection. */
   readBody(): AsyncIterable<Uint8Array>;
-  /** Frees the connection without reading the body. */
-  discard(): void;
+  /** Frees the connection, for the next request if little is left to read; never fails. */
+  discard(): Promise<void>;
 }
 
 /** Sends requests; `close` drops all connections. */
@@ -75,9 +75,9 @@ export function createTransport({ idleTimeoutMs }: TransportOptions): Transport 
           headers: incoming.headers,
           url,
           readBody: () => readBody(incoming, idleTimeoutMs),
-          discard() {
-            const length = Number(incoming.headers["content-length"] ?? 0);
-            if (outgoing.writableFinished && length <= MAX_DRAIN_BYTES) incoming.resume();
+          async discard() {
+            const isSmall = method === "HEAD" || Number(incoming.headers["content-length"] ?? 0) <= MAX_DRAIN_BYTES;
+            if (outgoing.writableFinished && isSmall) await drain(readBody(incoming, idleTimeoutMs));
             else outgoing.destroy();
           },
         });
@@ -95,7 +95,7 @@ export function createTransport({ idleTimeoutMs }: TransportOptions): Transport 
     });
 
   return {
-    send: (request) => exchange(request, request.body === undefined || request.body instanceof Uint8Array),
+    send: (request) => exchange(request, request.method === "GET" || request.method === "HEAD"),
     close() {
       plainAgent.destroy();
       tlsAgent.destroy();
@@ -126,6 +126,18 @@ async function* readBody(incoming: IncomingMessage, idleTimeoutMs: number): Asyn
     }
   } finally {
     clearTimeout(watchdog);
+  }
+}
+
+async function drain(body: AsyncIterable<Uint8Array>): Promise<void> {
+  let size = 0;
+  try {
+    for await (const chunk of body) {
+      size += chunk.length;
+      if (size > MAX_DRAIN_BYTES) return;
+    }
+  } catch {
+    // A connection that breaks now is as free as one that was read to the end.
   }
 }
 

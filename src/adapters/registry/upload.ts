@@ -86,7 +86,7 @@ export async function sendChunk(
         expect: start === 0 ? [202, ...NO_CHUNKS] : [202],
         repeatable: false,
       });
-      response.discard();
+      await response.discard();
       return { done: response.status === 202 ? locationOf(operation, response, base) : undefined };
     } catch (error) {
       failedBefore = true;
@@ -101,7 +101,7 @@ async function askStatus(
   upload: URL,
 ): Promise<{ address: URL; held: number }> {
   const response = await session.request({ operation, method: "GET", path: upload.href, scopes, expect: [204] });
-  response.discard();
+  await response.discard();
   const last = /^(?:bytes=)?0-(\d+)$/.exec(response.headers["range"] ?? "")?.[1];
   const { location } = response.headers;
   return {
