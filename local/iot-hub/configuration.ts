@@ -1,7 +1,7 @@
 // A configuration (deployment) as the hub holds it, how a request becomes one, and how the service shows it.
 import { isDeepStrictEqual } from "node:util";
 import { type DeploymentContent, parseDeploymentContent } from "./deployment-content.ts";
-import { type Predicate, compileExpression } from "./expression.ts";
+import { compileSelector } from "./expression.ts";
 import { IotHubError, badRequest } from "./iot-hub-error.ts";
 import { EMPTY, type Json, type JsonObject, isObject } from "./json.ts";
 import { parseQuery } from "./query-parser.ts";
@@ -15,7 +15,7 @@ export interface ConfigurationSettings {
   readonly labels: JsonObject;
   readonly priority: number;
   readonly targetCondition: string;
-  readonly targets: Predicate<TwinState>;
+  readonly targets: (twin: TwinState) => boolean;
   /** Custom metrics: queries by name, at most five. */
   readonly metrics: Readonly<Record<string, string>>;
 }
@@ -48,9 +48,9 @@ const NO_RESULTS: MetricResults = {
   custom: {},
 };
 
-function compileTargets(condition: TargetCondition): Predicate<TwinState> {
+function compileTargets(condition: TargetCondition): (twin: TwinState) => boolean {
   if (condition.kind !== "expression") return () => condition.kind === "all";
-  return compileExpression(condition.expression, readerOfTwin);
+  return compileSelector(condition.expression, readerOfTwin);
 }
 
 /** Checks a metric query; throws IotHubError InvalidConfigurationCustomMetricsQuery. */

@@ -66,7 +66,7 @@ export function createEvaluation(options: EvaluationOptions): Evaluation {
 
   const test = (configuration: Configuration, targets: Targets, device: Device): boolean => {
     const twin = device.twin.current;
-    const hit = twin !== undefined && device.iotEdge && configuration.settings.targets(twin) === true ? 1 : 0;
+    const hit = twin !== undefined && device.iotEdge && configuration.settings.targets(twin) ? 1 : 0;
     const { index } = device;
     if (index >= targets.bits.length) {
       const grown = new Uint8Array(Math.max(1024, devices.places().length * 2));

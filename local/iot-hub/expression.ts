@@ -76,6 +76,13 @@ function asTextEquality(expression: Expression): { path: readonly string[]; text
   return { path: expression.left.path, text: expression.right.value };
 }
 
+function compileTextEquality<Row>(text: string, read: Read<Row>): Predicate<Row> {
+  return (row) => {
+    const value = read(row);
+    return typeof value === "string" ? value === text : undefined;
+  };
+}
+
 /** Compiles the parts of an OR; equalities on one path become one look-up in a set. */
 function compileAlternatives<Row>(parts: readonly Expression[], readerOf: ReaderOf<Row>): Predicate<Row>[] {
   const texts = new Map<string, { path: readonly string[]; values: Set<string> }>();
@@ -125,12 +132,30 @@ function any<Row>(predicates: readonly Predicate<Row>[]): Predicate<Row> {
   };
 }
 
-/** Compiles an expression to a predicate of three values; only `true` selects a row. */
+/**
+ * Compiles an expression to the question whether it selects a row: whether it is true, neither false nor undefined.
+ * The parts of an AND at the top are asked in turn until one is not true.
+ */
+export function compileSelector<Row>(expression: Expression, readerOf: ReaderOf<Row>): (row: Row) => boolean {
+  if (expression.kind !== "and") {
+    const predicate = compileExpression(expression, readerOf);
+    return (row) => predicate(row) === true;
+  }
+  const selectors = expression.parts.map((part) => compileSelector(part, readerOf));
+  return (row) => {
+    for (const selects of selectors) if (!selects(row)) return false;
+    return true;
+  };
+}
+
+/** Compiles an expression to a predicate of three values. */
 export function compileExpression<Row>(expression: Expression, readerOf: ReaderOf<Row>): Predicate<Row> {
   const operand = (of: Operand): Read<Row> => (of.kind === "value" ? () => of.value : readerOf(of.path));
   switch (expression.kind) {
     case "compare": {
       const { operator } = expression;
+      const equality = asTextEquality(expression);
+      if (equality !== undefined) return compileTextEquality(equality.text, readerOf(equality.path));
       const [left, right] = [operand(expression.left), operand(expression.right)];
       return (row) => compare(operator, left(row), right(row));
     }

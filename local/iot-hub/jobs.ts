@@ -2,7 +2,7 @@
 import type { Clock } from "../clock.ts";
 import type { Device, DeviceStore } from "./device-store.ts";
 import { type DirectMethods, readMethodCall } from "./direct-methods.ts";
-import { compileExpression } from "./expression.ts";
+import { compileSelector } from "./expression.ts";
 import { IotHubError, badRequest } from "./iot-hub-error.ts";
 import { EMPTY, type JsonObject, isObject } from "./json.ts";
 import { parseCondition } from "./query-parser.ts";
@@ -115,12 +115,10 @@ export function createJobs(options: JobsOptions): Jobs {
 
   const select = (condition: string): Device[] => {
     devices.catchUp();
-    const matches = condition.trim() === "*" ? () => true : compileExpression(parseCondition(condition), readerOfTwin);
+    const selects = condition.trim() === "*" ? () => true : compileSelector(parseCondition(condition), readerOfTwin);
     return devices
       .places()
-      .filter(
-        (device): device is Device => device?.twin.indexed !== undefined && matches(device.twin.indexed) === true,
-      );
+      .filter((device): device is Device => device?.twin.indexed !== undefined && selects(device.twin.indexed));
   };
   const carryOut = async (job: Job, device: Device): Promise<JsonObject> => {
     if (job.type === "scheduleUpdateTwin") {

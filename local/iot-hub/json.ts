@@ -11,14 +11,30 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The merge of `patch` into `target` as twins do it: objects merge, null deletes a key, everything else replaces. */
+/** The object without keys that are null, at any depth; the object itself when there are none. */
+function withoutNulls(object: JsonObject): JsonObject {
+  let clean: Record<string, Json> | undefined;
+  for (const [key, value] of Object.entries(object)) {
+    const kept = isObject(value) ? withoutNulls(value) : value;
+    if (kept === value && kept !== null) continue;
+    clean ??= { ...object };
+    if (kept === null) delete clean[key];
+    else clean[key] = kept;
+  }
+  return clean ?? object;
+}
+
+/**
+ * The merge of `patch` into `target` as twins do it: objects merge, null deletes a key, everything else replaces.
+ * Parts of both are shared with the result.
+ */
 export function mergePatch(target: JsonObject, patch: JsonObject): JsonObject {
   const merged: Record<string, Json> = { ...target };
   for (const [key, value] of Object.entries(patch)) {
     if (value === null) delete merged[key];
     else if (isObject(value)) {
       const before = merged[key];
-      merged[key] = mergePatch(isObject(before) ? before : EMPTY, value);
+      merged[key] = isObject(before) ? mergePatch(before, value) : withoutNulls(value);
     } else merged[key] = value;
   }
   return merged;

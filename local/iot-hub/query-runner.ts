@@ -1,7 +1,7 @@
 // Runs parsed queries over the index, page by page.
 import { createHash } from "node:crypto";
 import type { DeviceStore } from "./device-store.ts";
-import { type Predicate, type Read, type ReaderOf, compileExpression } from "./expression.ts";
+import { type Read, type ReaderOf, compileSelector } from "./expression.ts";
 import { badRequest } from "./iot-hub-error.ts";
 import type { Json, JsonObject } from "./json.ts";
 import { type AggregateName, type Column, type Query, isAggregated } from "./query.ts";
@@ -109,7 +109,7 @@ interface Group<Row> {
   readonly values: unknown[][];
 }
 
-function aggregateRows<Row>(query: Query, rows: Rows<Row>, matches: Predicate<Row>): JsonObject[] {
+function aggregateRows<Row>(query: Query, rows: Rows<Row>, selects: (row: Row) => boolean): JsonObject[] {
   const columns = query.columns as readonly Column[];
   const keys = query.groupBy.map((path) => rows.readerOf(path));
   const readers: (Read<Row> | undefined)[] = columns.map(({ kind, path }) =>
@@ -123,7 +123,7 @@ function aggregateRows<Row>(query: Query, rows: Rows<Row>, matches: Predicate<Ro
   };
   if (keys.length === 0) open("[]", undefined);
   rows.scan(0, (row) => {
-    if (matches(row) !== true) return true;
+    if (!selects(row)) return true;
     const key = JSON.stringify(keys.map((read) => read(row) ?? ["undefined"]));
     const group = groups.get(key) ?? open(key, row);
     group.rows += 1;
@@ -155,8 +155,7 @@ function readContinuation(continuation: string | undefined, fingerprint: string)
 
 function createRunnable<Row>(query: Query, text: string, rows: Rows<Row>): RunnableQuery {
   const fingerprint = createHash("sha256").update(text).digest("hex").slice(0, 16);
-  const matches: Predicate<Row> =
-    query.where === undefined ? () => true : compileExpression(query.where, rows.readerOf);
+  const selects = query.where === undefined ? () => true : compileSelector(query.where, rows.readerOf);
   const render = query.columns === "*" ? (row: Row) => rows.render(row) : project(query.columns, rows.readerOf);
   const itemType = query.columns === "*" ? rows.itemType : "Raw";
   const top = query.top ?? Number.POSITIVE_INFINITY;
@@ -168,7 +167,7 @@ function createRunnable<Row>(query: Query, text: string, rows: Rows<Row>): Runna
       const { from, seen } = readContinuation(continuation, fingerprint);
       const size = Math.min(limit, top - seen);
       if (isAggregated(query)) {
-        const items = aggregateRows(query, rows, matches).slice(0, Math.min(top, Number.MAX_SAFE_INTEGER));
+        const items = aggregateRows(query, rows, selects).slice(0, Math.min(top, Number.MAX_SAFE_INTEGER));
         const end = from + size;
         return {
           items: items.slice(from, end),
@@ -179,7 +178,7 @@ function createRunnable<Row>(query: Query, text: string, rows: Rows<Row>): Runna
       const items: JsonObject[] = [];
       let next: number | undefined;
       rows.scan(from, (row, position) => {
-        if (matches(row) !== true) return true;
+        if (!selects(row)) return true;
         if (items.length === size) {
           next = position;
           return false;
@@ -191,10 +190,10 @@ function createRunnable<Row>(query: Query, text: string, rows: Rows<Row>): Runna
       return { items, continuation: done ? undefined : token(next as number, seen + items.length), itemType };
     },
     countRows() {
-      if (isAggregated(query)) return aggregateRows(query, rows, matches).length;
+      if (isAggregated(query)) return aggregateRows(query, rows, selects).length;
       let found = 0;
       rows.scan(0, (row) => {
-        if (matches(row) === true) found += 1;
+        if (selects(row)) found += 1;
         return found < top;
       });
       return found;

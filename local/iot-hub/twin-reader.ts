@@ -1,6 +1,6 @@
 // Resolves the property paths of conditions and queries to fast readers of twins.
 import type { Read } from "./expression.ts";
-import { type TwinState, renderEtag } from "./twin.ts";
+import { type ConfigurationStatuses, type TwinState, renderEtag } from "./twin.ts";
 
 /** The value at a path of keys below a value, or undefined. */
 export function readPath(value: unknown, path: readonly string[]): unknown {
@@ -33,6 +33,19 @@ function readerOfTags(path: readonly string[]): Read<TwinState> {
   return (twin) => readPath(twin.tags, path);
 }
 
+/** Statuses are shared by the devices that have the same, so the last answer often is the next one. */
+function readerOfConfigurations(path: readonly string[]): Read<TwinState> {
+  let last: ConfigurationStatuses | undefined;
+  let value: unknown;
+  return ({ configurations }) => {
+    if (configurations !== last) {
+      last = configurations;
+      value = readPath(configurations, path);
+    }
+    return value;
+  };
+}
+
 const FIELDS: Readonly<Record<string, Read<TwinState>>> = {
   deviceId: (twin) => twin.device.deviceId,
   moduleId: (twin) => twin.moduleId,
@@ -56,7 +69,7 @@ export function readerOfTwin(path: readonly string[]): Read<TwinState> {
     case "properties":
       return readerOfProperties(rest);
     case "configurations":
-      return (twin) => readPath(twin.configurations, rest);
+      return readerOfConfigurations(rest);
     case "capabilities":
       return rest.length === 1 && rest[0] === "iotEdge"
         ? (twin) => (twin.moduleId === undefined ? twin.device.iotEdge : undefined)

@@ -15,10 +15,10 @@ function createHttp(port: number): Http {
   const http = new Http();
   const build = http.buildRequest.bind(http);
   http.setOptions = () => {};
-  http.buildRequest = ((method, path, headers, host, done) => {
+  http.buildRequest = (method, path, headers, host, done) => {
     if (typeof done !== "function") throw new TypeError("no request options are expected");
-    return build(method, path, headers, host, { port, request: request as never }, done);
-  }) as Http["buildRequest"];
+    return build(method, path, headers, host, { port, request }, done);
+  };
   return http;
 }
 
