@@ -4,10 +4,10 @@ import type { TokenCredential } from "@azure/core-auth";
 import { LighterError } from "../../core/errors.ts";
 import type { DocumentStore } from "../../ports/documents.ts";
 
-/** A string property holds at most 32 Ki UTF-16 units; longer documents are spread over several. */
-const CHUNK = 32_000;
+/** A string property holds at most 32 Ki UTF-16 units; longer documents are spread over several, by whole code points. */
+const CHUNK = 16_000;
 /** A row holds at most 1 MiB. */
-const MAX_CHUNKS = 15;
+const MAX_CHUNKS = 30;
 
 /** How to reach a storage account: a connection string, or its endpoint with an identity. */
 export type StorageAccess =
@@ -16,7 +16,7 @@ export type StorageAccess =
 
 function toRow(partition: string, key: string, value: unknown): TableEntity {
   const text = JSON.stringify(value);
-  const chunks = text.match(new RegExp(`[^]{1,${CHUNK}}`, "g")) ?? [];
+  const chunks = text.match(new RegExp(`[^]{1,${CHUNK}}`, "gu")) ?? [];
   if (chunks.length > MAX_CHUNKS) {
     throw new LighterError("DOCUMENT_TOO_LARGE", {
       operation: "store document",
