@@ -19,6 +19,12 @@ export const FULL_COUNTS = {
   tarArchives: 1_000,
   /** Random schedules of hub observations through a stage's gate. */
   stageSchedules: 1_000,
+  /** Random lives of a module on a device, and random runs of its reports. */
+  moduleLives: 1_000,
+  /** Random conditions and queries of the embedded IoT Hub against a plain reading of them. */
+  hubConditions: 5_000,
+  /** Random sets of deployments on the embedded IoT Hub against a plain merge. */
+  hubDeployments: 500,
 } as const;
 
 /** The number of cases to run now. */

@@ -70,7 +70,8 @@ export function createAuth(options: AuthOptions | undefined, service: string): A
   const key = randomBytes(32);
   const now = options?.now ?? Date.now;
   const anonymousGrants = options === undefined ? EVERYTHING : options.anonymousPull === true ? READING : undefined;
-  const anonymous = anonymousGrants === undefined ? undefined : { name: "anonymous", grants: anonymousGrants };
+  const anonymous: Principal | undefined =
+    anonymousGrants === undefined ? undefined : { name: "anonymous", grants: anonymousGrants };
   /** Who a request without credentials is from: with Bearer nobody, until it comes with a token. */
   const stranger = options?.challenge === "bearer" ? undefined : anonymous;
 

@@ -1,6 +1,7 @@
 // The registry's metadata in SQLite: which repository holds which blobs, manifests, tags and unfinished uploads.
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { LighterError } from "../../src/core/errors.ts";
 
 const LOCKS = `can_delete INTEGER NOT NULL DEFAULT 1, can_write INTEGER NOT NULL DEFAULT 1,
   can_list INTEGER NOT NULL DEFAULT 1, can_read INTEGER NOT NULL DEFAULT 1`;
@@ -29,6 +30,11 @@ CREATE INDEX IF NOT EXISTS blob_links_by_digest ON blob_links (digest);
 CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, repository TEXT NOT NULL, started INTEGER NOT NULL) STRICT;
 `;
 
+/** The folder cannot be used: another registry has it, or it holds something else. */
+export class RegistryFolderError extends LighterError<"FOLDER_UNUSABLE"> {
+  override readonly name = "RegistryFolderError";
+}
+
 /** The metadata database with the few ways the registry calls it; every statement is compiled once. */
 export interface Database {
   all<Row>(sql: string, ...values: (string | number | null)[]): Row[];
@@ -45,12 +51,17 @@ export interface Database {
  * Opens (or creates) `registry.sqlite` in `folder`.
  *
  * Committed rows survive the death of the process, though not the loss of power: nothing is forced to the disk. The
- * file is locked while open, so that a second registry on the same folder fails at once.
+ * file is locked while open, so that a second registry on the same folder fails at once with a RegistryFolderError.
  */
 export function openDatabase(folder: string): Database {
   const database = new DatabaseSync(join(folder, "registry.sqlite"));
-  database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;");
-  database.exec(SCHEMA);
+  try {
+    database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;");
+    database.exec(SCHEMA);
+  } catch (cause) {
+    database.close();
+    throw new RegistryFolderError("FOLDER_UNUSABLE", { operation: "open registry in", subject: folder, cause });
+  }
   const statements = new Map<string, ReturnType<DatabaseSync["prepare"]>>();
   const prepare = (sql: string): ReturnType<DatabaseSync["prepare"]> => {
     const statement = statements.get(sql) ?? database.prepare(sql);

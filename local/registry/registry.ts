@@ -97,7 +97,7 @@ export async function createRegistry(options: RegistryOptions): Promise<LocalReg
     const server = createServer({ keepAliveTimeout: 65_000, requestTimeout: 0 }, (request, response) => {
       void serve(request, response, label);
     });
-    server.on("connection", (socket) => traffic.connected(socket));
+    server.on("connection", (socket) => traffic.connected(socket, label));
     servers.push(server);
     return await listen(server, port);
   };

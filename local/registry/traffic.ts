@@ -18,8 +18,8 @@ export interface Traffic {
 
 /** Attributes socket bytes to client labels. */
 export interface TrafficCounter {
-  /** Notes a new connection. */
-  connected(socket: Socket): void;
+  /** Notes a new connection; all of it belongs to `label` if the listener has one, even bytes that make no request. */
+  connected(socket: Socket, label: string | undefined): void;
   /** From here on the socket's bytes, including the request just read, belong to `label`. */
   requested(request: IncomingMessage, label: string): void;
   /** What `label` has moved until now, open connections included; zeros for an unknown label. */
@@ -59,8 +59,9 @@ export function createTrafficCounter(): TrafficCounter {
   };
 
   return {
-    connected(socket) {
-      const meter: Meter = { label: undefined, read: 0, written: 0 };
+    connected(socket, label) {
+      const meter: Meter = { label, read: 0, written: 0 };
+      if (label !== undefined) tallyOf(label).connections += 1;
       meters.set(socket, meter);
       socket.once("close", () => {
         settle(socket, meter);

@@ -1,5 +1,5 @@
 // What the registry tells others of pushes and deletes: ACR's webhooks once, Docker's notifications until they arrive.
-import { createServer, type IncomingHttpHeaders } from "node:http";
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
@@ -14,13 +14,13 @@ interface Received {
 /** A server that keeps what it receives and answers with the statuses given, the last one for ever; 0 never answers. */
 async function startReceiver(...statuses: number[]): Promise<{ url: string; received: Received[] }> {
   const received: Received[] = [];
-  const server = createServer((request, response) => {
-    void buffer(request).then((bytes) => {
-      received.push({ headers: request.headers, body: JSON.parse(bytes.toString()) as Record<string, unknown> });
-      const status = statuses[Math.min(received.length, statuses.length) - 1] ?? 200;
-      if (status !== 0) response.writeHead(status).end();
-    });
-  });
+  const receive = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const bytes = await buffer(request);
+    received.push({ headers: request.headers, body: JSON.parse(bytes.toString()) as Record<string, unknown> });
+    const status = statuses[Math.min(received.length, statuses.length) - 1] ?? 200;
+    if (status !== 0) response.writeHead(status).end();
+  };
+  const server = createServer((request, response) => void receive(request, response));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => {
     server.closeAllConnections();
@@ -73,7 +73,8 @@ test("blobs, untagged manifests and untagging are not told; deleting a manifest 
   await fetch(`${path}/${image.digest}`, { method: "DELETE" });
   await registry.webhooks.settled();
   const actions = receiver.received.map(({ body }) => body["action"]);
-  expect(actions.sort()).toEqual(["delete", "push"]);
+  expect(actions).toHaveLength(2);
+  expect(new Set(actions)).toEqual(new Set(["push", "delete"]));
   const deleted = receiver.received.find(({ body }) => body["action"] === "delete")?.body;
   expect(deleted).toMatchObject({
     target: { digest: image.digest, repository: "team/app" },
@@ -82,7 +83,10 @@ test("blobs, untagged manifests and untagging are not told; deleting a manifest 
   expect(deleted?.["target"]).not.toHaveProperty("tag");
 });
 
-test.each([["an error", 500], ["no answer within the timeout", 0]])("after %s there is no second attempt", async (_what, status) => {
+test.each([
+  ["an error", 500],
+  ["no answer within the timeout", 0],
+])("after %s there is no second attempt", async (_what, status) => {
   const receiver = await startReceiver(status);
   const registry = await startRegistry({
     webhookTimeoutMs: 50,
