@@ -51,9 +51,11 @@ interface SavedState {
 const DAY_MS = 86_400_000;
 const UNUSED_IMAGE_MS = 7 * DAY_MS;
 
-/** The User-Agent by which a registry can tell the traffic of devices apart. */
+/** The User-Agent by which a registry can tell the traffic of devices apart: its `client/…` token names the device. */
 export function deviceUserAgent(deviceId: string): string {
-  return `lighter-edge-device/${encodeURIComponent(deviceId)}`;
+  // A parenthesis would end the token.
+  const label = encodeURIComponent(deviceId).replace(/[()]/g, (mark) => `%${mark.charCodeAt(0).toString(16)}`);
+  return `lighter-edge-device/1 client/${label}`;
 }
 
 /**

@@ -45,8 +45,15 @@ function planModule(current: CurrentModule | undefined, wanted: ModuleDefinition
   return current.definition.status === "stopped" || runtimeStatus === "unknown" ? start : [];
 }
 
-/** What cannot change in a container that exists. */
-function containerKey({ version, image, createOptions, env, imagePullPolicy }: ModuleDefinition): string {
+const containerKeys = new WeakMap<ModuleDefinition, string>();
+
+/** What cannot change in a container that exists; remembered, because fleets share definitions. */
+function containerKey(definition: ModuleDefinition): string {
+  const known = containerKeys.get(definition);
+  if (known !== undefined) return known;
+  const { version, image, createOptions, env, imagePullPolicy } = definition;
   const sorted = Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([version, image, createOptions, sorted, imagePullPolicy]);
+  const key = JSON.stringify([version, image, createOptions, sorted, imagePullPolicy]);
+  containerKeys.set(definition, key);
+  return key;
 }

@@ -24,6 +24,8 @@ export interface ReportedModule {
   readonly state: ModuleState;
 }
 
+/** The hub refuses strings over 4 KB, and messages can carry what a registry sent. */
+const DESCRIPTION_LIMIT = 1000;
 /** How .NET writes a time that never was. */
 const NEVER = "0001-01-01T00:00:00";
 const VERSION = "1.5.0";
@@ -33,6 +35,17 @@ export const PENDING: DesiredStatus = { code: 500, description: "The operation w
 export const DONE: DesiredStatus = { code: 200, description: "" };
 
 const toTime = (ms: number | undefined): string => (ms === undefined ? NEVER : new Date(ms).toISOString());
+
+/** `createOptions`, `createOptions01` …: the hub takes no value over 4 KB, so the agent splits at 512 characters. */
+function splitOptions(text: string): Record<string, string> {
+  const chunks = text.match(/[^]{1,512}/g) ?? [""];
+  return Object.fromEntries(
+    chunks.map((chunk, index) => [
+      index === 0 ? "createOptions" : `createOptions${String(index).padStart(2, "0")}`,
+      chunk,
+    ]),
+  );
+}
 
 /** The module as the edge agent reports it; `status` echoes the desired state. */
 export function reportModule({ definition, imageHash, state }: ReportedModule): ReportedProperties {
@@ -44,15 +57,20 @@ export function reportModule({ definition, imageHash, state }: ReportedModule): 
     restartPolicy,
     imagePullPolicy,
     startupOrder,
-    settings: { image, imageHash, createOptions },
+    settings: { image, imageHash, ...splitOptions(createOptions) },
     env: Object.fromEntries(Object.entries(env).map(([key, value]) => [key, { value }])),
     exitCode: state.exitCode,
-    statusDescription: state.statusDescription,
+    statusDescription: state.statusDescription.slice(0, DESCRIPTION_LIMIT),
     restartCount: state.restartCount,
     lastStartTimeUtc: toTime(state.lastStartMs),
     lastExitTimeUtc: toTime(state.lastExitMs),
     runtimeStatus: state.runtimeStatus,
   };
+}
+
+/** The status of the last desired properties, its description cut to what the hub takes. */
+export function reportStatus({ code, description }: DesiredStatus): ReportedProperties {
+  return { code, description: description.slice(0, DESCRIPTION_LIMIT) };
 }
 
 function reportSystemModule(module: SystemModule, startedMs: number): ReportedProperties {
@@ -78,7 +96,7 @@ export function reportAgent(agent: AgentState): ReportedProperties {
     ...(deployment && { schemaVersion: deployment.schemaVersion }),
     version: { version: VERSION },
     lastDesiredVersion: agent.lastDesiredVersion,
-    lastDesiredStatus: agent.lastDesiredStatus,
+    lastDesiredStatus: reportStatus(agent.lastDesiredStatus),
     runtime: { type: "docker", platform: { os: platform.os, architecture, version: VERSION } },
     systemModules: Object.fromEntries(
       systemModules.map(([name, module]) => [name, reportSystemModule(module, agent.startedMs)]),

@@ -112,7 +112,7 @@ describe("a deployment", () => {
     });
     expect(twin["runtime"]).toMatchObject({ platform: { os: "linux" } });
     await expect.poll(() => device.logs("m")).toBe("hello world from m\nup\n");
-    expect([...registry.bytes.keys()]).toEqual(["lighter-edge-device/d1"]);
+    expect([...registry.bytes.keys()]).toEqual(["lighter-edge-device/1 client/d1"]);
   });
 
   test("updates and rolls back by digest, pulling only what is new", async () => {

@@ -48,13 +48,13 @@ describe("pulling", () => {
     expect(first.layers.map(({ reused }) => reused)).toEqual([false, false, false]);
     const layerBytes = [base, dependencies, model].reduce((sum, { blob }) => sum + blob.length, 0);
     expect(first.bytesPulled).toBe(manifestBytes(v1) + configBytes(v1) + layerBytes);
-    expect(registry.bytes.get("lighter-edge-device/control%201")).toBe(first.bytesPulled);
+    expect(registry.bytes.get("lighter-edge-device/1 client/control%201")).toBe(first.bytesPulled);
 
     const second = await device().pull(`${registry.host}/team/app:2`);
     expect(second.layers.map(({ reused }) => reused)).toEqual([true, true, true, false]);
     expect(second.bytesPulled).toBe(manifestBytes(v2) + configBytes(v2) + change.blob.length);
     expect(second.bytesReused).toBe(layerBytes);
-    expect(registry.bytes.get("lighter-edge-device/control%201")).toBe(first.bytesPulled + second.bytesPulled);
+    expect(registry.bytes.get("lighter-edge-device/1 client/control%201")).toBe(first.bytesPulled + second.bytesPulled);
   });
 
   test("asks for nothing when an image is named by a digest it has", async () => {
