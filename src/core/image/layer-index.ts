@@ -2,16 +2,22 @@
 import { createHash, hash, type Hash } from "node:crypto";
 import { cleanPath, meaningOf } from "./entry-path.ts";
 import type { FileEntry, LayerEntry, LayerIndex, PycFacts } from "./layer-entry.ts";
-import { createTarReader } from "./tar/tar-reader.ts";
+import { createTarReader, type TarReader } from "./tar/tar-reader.ts";
 import { tarError, type TarHeader } from "./tar/tar-header.ts";
+
+/** Hears of every file system entry while a layer is indexed, files with their content. */
+export interface KeepFile {
+  /** Contents beyond this size are not offered. */
+  readonly maxBytes: number;
+  /** `content` is valid during the call only, and undefined for what is no file or too large. */
+  offer(entry: FileEntry, content: Buffer | undefined): void;
+}
 
 /** How a layer is indexed. */
 export interface IndexOptions {
   /** Names the layer in errors. */
   readonly subject: string;
-  /** Tells of which files (by header) the content should be handed to `keep`; the buffer is a copy of its own. */
-  readonly wants?: (header: TarHeader) => boolean;
-  readonly keep?: (entry: FileEntry, content: Buffer) => void;
+  readonly keep?: KeepFile;
 }
 
 /** A layer with more entries than this is refused, so that an index fits in memory. */
@@ -21,63 +27,60 @@ const MAX_PYC_BYTES = 8 * 1024 * 1024;
 /** PEP 552: magic, flags, source mtime, source size. */
 const PYC_HEADER_BYTES = 16;
 const ZEROS = Buffer.alloc(4);
+const EMPTY = Buffer.alloc(0);
 
 /**
  * Indexes a tar.
  * @throws ImageError TAR_INVALID, TAR_TRUNCATED, TAR_UNSUPPORTED, TAR_PATH_ESCAPES
  */
 export async function indexTar(tar: AsyncIterable<Buffer>, options: IndexOptions): Promise<LayerIndex> {
-  const { entries, write, end } = createIndexer(options);
-  for await (const chunk of tar) write(chunk);
-  end();
+  const entries: LayerEntry[] = [];
+  const reader = createIndexer(entries, options);
+  for await (const chunk of tar) reader.write(chunk);
+  reader.end();
   return { entries };
 }
 
-interface Indexer {
-  readonly entries: LayerEntry[];
-  write(chunk: Buffer): void;
-  end(): void;
-}
-
-function createIndexer({ subject, wants, keep }: IndexOptions): Indexer {
-  const entries: LayerEntry[] = [];
+/** Creates a tar reader that adds to `entries`. Most files lie whole within one chunk and are hashed without a copy. */
+function createIndexer(entries: LayerEntry[], { subject, keep }: IndexOptions): TarReader {
   let header: TarHeader | undefined;
-  let isKept = false;
+  let isGathered = false;
   let isPyc = false;
   let whole: Buffer | undefined;
   let hasher: Hash | undefined;
-  let gathered: Buffer[] | undefined;
+  let pieces: Buffer[] | undefined;
 
-  const reader = createTarReader(
+  return createTarReader(
     {
       entry(next) {
         if (entries.length >= MAX_ENTRIES) throw tarError("TAR_INVALID", subject, `over ${MAX_ENTRIES} entries`);
         header = next;
-        whole = hasher = gathered = undefined;
-        isKept = next.type === "file" && (wants?.(next) ?? false);
+        whole = hasher = pieces = undefined;
         isPyc = next.type === "file" && next.path.endsWith(".pyc") && next.size <= MAX_PYC_BYTES;
+        isGathered = isPyc || (keep !== undefined && next.size <= keep.maxBytes);
       },
       content(piece) {
-        if (header !== undefined && piece.length === header.size) {
+        if (piece.length === header?.size) {
           whole = piece;
           return;
         }
         hasher ??= createHash("sha256");
         hasher.update(piece);
-        if (isKept || isPyc) (gathered ??= []).push(Buffer.from(piece));
+        if (isGathered) (pieces ??= []).push(Buffer.from(piece));
       },
       end() {
         if (header === undefined) return;
-        const content = whole ?? (gathered === undefined ? undefined : Buffer.concat(gathered, header.size));
-        const sha256 = header.type === "file" ? (hasher?.digest("hex") ?? hash("sha256", whole ?? "", "hex")) : "";
+        const isFile = header.type === "file";
+        const content = whole ?? (pieces === undefined ? EMPTY : Buffer.concat(pieces, header.size));
+        const sha256 = isFile ? (hasher?.digest("hex") ?? hash("sha256", content, "hex")) : "";
         const entry = toEntry(header, sha256, isPyc ? content : undefined, subject);
         entries.push(entry);
-        if (isKept && entry.kind === "entry") keep?.(entry, Buffer.from(content ?? ZEROS.subarray(0, 0)));
+        if (entry.kind === "entry" && keep !== undefined)
+          keep.offer(entry, isFile && entry.size <= keep.maxBytes ? content : undefined);
       },
     },
     subject,
   );
-  return { entries, write: (chunk) => reader.write(chunk), end: () => reader.end() };
 }
 
 function toEntry(header: TarHeader, sha256: string, pyc: Buffer | undefined, subject: string): LayerEntry {

@@ -1,0 +1,30 @@
+// The `lighter` command: parses arguments, runs one command, turns its outcome into an exit code.
+import { Command, CommanderError } from "commander";
+import { addPlanCommand } from "./commands/plan.ts";
+import { addRebaseCommand } from "./commands/rebase.ts";
+import { addVerifyCommand } from "./commands/verify.ts";
+import { EXIT, exitCodeOf, reportError } from "./exit.ts";
+
+/** Every command adds itself; what it needs beyond its arguments it imports when it runs. */
+const COMMANDS: readonly ((program: Command) => void)[] = [addPlanCommand, addRebaseCommand, addVerifyCommand];
+
+function createProgram(): Command {
+  const program = new Command("lighter")
+    .description("Ships image updates to Azure IoT Edge fleets for kilobytes instead of megabytes.")
+    .exitOverride()
+    .showHelpAfterError("(run with --help for usage)")
+    .configureHelp({ showGlobalOptions: true });
+  for (const add of COMMANDS) add(program);
+  for (const command of program.commands) command.exitOverride();
+  return program;
+}
+
+try {
+  await createProgram().parseAsync(process.argv);
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage;
+  else {
+    reportError(error, process.argv.includes("--json"));
+    process.exitCode = exitCodeOf(error);
+  }
+}
