@@ -36,6 +36,9 @@ function toConfiguration(deployment: Deployment): Configuration {
   };
 }
 
+/** How often a write is computed anew because the configuration changed under it. */
+const MAX_OVERTAKEN = 5;
+
 const isCode = (error: unknown, code: IotHubError["code"]): boolean =>
   error instanceof IotHubError && error.code === code;
 
@@ -64,21 +67,24 @@ export function createHubDeployments({ registry, run }: HubClient): HubDeploymen
       return configuration && toHubDeployment(configuration);
     },
     async put(deployment) {
-      const existing = await read(deployment.id);
-      if (existing === undefined) {
+      const { id, targetCondition } = deployment;
+      for (let attempt = 1; ; attempt++) {
+        const existing = await read(id);
+        if (existing?.targetCondition === targetCondition) return;
         try {
-          await run("add configuration", deployment.id, () => registry.addConfiguration(toConfiguration(deployment)));
+          if (existing === undefined) {
+            await run("add configuration", id, () => registry.addConfiguration(toConfiguration(deployment)));
+          } else {
+            const widened = { ...existing, targetCondition };
+            await run("widen configuration", id, () => registry.updateConfiguration(widened));
+          }
           return;
         } catch (error) {
-          // A repeated call whose first answer was lost.
-          if (!isCode(error, "CONFLICT") && !isCode(error, "PRECONDITION_FAILED")) throw error;
+          // Somebody was faster, or the answer to our own call was lost and its repetition met its result: look again.
+          const overtaken = isCode(error, "CONFLICT") || isCode(error, "PRECONDITION_FAILED");
+          if (!overtaken || attempt === MAX_OVERTAKEN) throw error;
         }
       }
-      if (existing?.targetCondition === deployment.targetCondition) return;
-      const current = existing ?? (await read(deployment.id));
-      if (current === undefined) return;
-      const widened = { ...current, targetCondition: deployment.targetCondition };
-      await run("widen configuration", deployment.id, () => registry.updateConfiguration(widened));
     },
     async remove(id) {
       try {

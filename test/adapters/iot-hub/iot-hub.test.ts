@@ -1,0 +1,181 @@
+// The IoT Hub adapter against the embedded hub: deployments, counts, slots, twins, and calls that are throttled or fail.
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createSteppedClock, type SteppedClock } from "../../../local/clock.ts";
+import { createIotHub as createLocalHub, type IotHub as LocalHub } from "../../../local/iot-hub/iot-hub.ts";
+import { createIotHub } from "../../../src/adapters/iot-hub/index.ts";
+import { composeDeployment, composeModule, type Deployment } from "../../../src/core/rollout/deployment.ts";
+import { slotOf } from "../../../src/core/rollout/slots.ts";
+import { composeTargetCondition } from "../../../src/core/rollout/target-condition.ts";
+import type { IotHub } from "../../../src/ports/iot-hub.ts";
+import { sampleConfig } from "../../support/config.ts";
+
+const IMAGE = `127.0.0.1:5000/team/detector:2@sha256:${"2".repeat(64)}`;
+const MINUTE = 60_000;
+const retry = { retries: 4, minTimeout: 1, maxTimeout: 4, factor: 2, randomize: false };
+
+let clock: SteppedClock;
+let local: LocalHub;
+let hub: IotHub;
+
+beforeEach(async () => {
+  clock = createSteppedClock(Date.UTC(2026, 0, 1));
+  local = await createLocalHub({ clock, unlimited: true });
+  hub = createIotHub({ name: "main", connection: local.connectionString, retry, bulkPauseMs: 0 });
+});
+
+afterEach(async () => {
+  await local.close();
+});
+
+function deploymentFor(slots: readonly string[]): Deployment {
+  return composeDeployment({
+    id: "lighter-detector-000000000000-1",
+    priority: 10_000,
+    targetCondition: composeTargetCondition(slots),
+    product: "detector",
+    releaseId: "detector-000000000000-1",
+    moduleName: "detector",
+    module: composeModule(sampleConfig().products[0]!.module, IMAGE),
+  });
+}
+
+describe("deployments", () => {
+  test("are created once and widened, never changed in content", async () => {
+    await hub.deployments.put(deploymentFor(["00"]));
+    await hub.deployments.put(deploymentFor(["00"]));
+    await hub.deployments.put(deploymentFor(["00", "01"]));
+    const [only, ...others] = await hub.deployments.list();
+    expect(others).toEqual([]);
+    expect(only).toMatchObject({
+      priority: 10_000,
+      targetCondition: "tags.lighter.slot='00' OR tags.lighter.slot='01'",
+      labels: { createdBy: "lighter", product: "detector" },
+      content: deploymentFor([]).content,
+    });
+  });
+
+  test("that are not there read as undefined and are removed without complaint", async () => {
+    expect(await hub.deployments.get("nobody")).toBeUndefined();
+    await hub.deployments.remove("nobody");
+    await hub.deployments.put(deploymentFor(["00"]));
+    await hub.deployments.remove(deploymentFor([]).id);
+    expect(await hub.deployments.list()).toEqual([]);
+  });
+
+  test("count what runs, what failed and what is targeted, at the hub's evaluations", async () => {
+    const base = {
+      id: "base",
+      priority: 1,
+      targetCondition: "*",
+      labels: {},
+      metrics: { queries: {} },
+      content: {
+        modulesContent: {
+          $edgeAgent: {
+            "properties.desired": {
+              schemaVersion: "1.1",
+              runtime: { type: "docker", settings: { minDockerVersion: "v1.25" } },
+              systemModules: {
+                edgeAgent: { type: "docker", settings: { image: "agent", createOptions: "{}" } },
+                edgeHub: {
+                  type: "docker",
+                  status: "running",
+                  restartPolicy: "always",
+                  settings: { image: "hub", createOptions: "{}" },
+                },
+              },
+              modules: {},
+            },
+          },
+          $edgeHub: {
+            "properties.desired": {
+              schemaVersion: "1.1",
+              routes: {},
+              storeAndForwardConfiguration: { timeToLiveSecs: 7_200 },
+            },
+          },
+        },
+      },
+    } satisfies Deployment;
+    await hub.deployments.put(base);
+    const reports = { well: "running", crashed: "backoff", pulling: undefined } as const;
+    for (const [deviceId, runtimeStatus] of Object.entries(reports)) {
+      local.devices.register(deviceId, { lighter: { slot: "00" } });
+      const connection = local.devices.connect(deviceId, {
+        desired({ $version }) {
+          const code = runtimeStatus === undefined ? 500 : 200;
+          const module = { runtimeStatus, settings: { image: IMAGE } };
+          connection?.report("$edgeAgent", {
+            lastDesiredVersion: $version,
+            lastDesiredStatus: { code, description: "" },
+            ...(runtimeStatus === undefined ? {} : { modules: { detector: module } }),
+          });
+        },
+      });
+    }
+    await hub.deployments.put(deploymentFor(["00"]));
+    await clock.advance(15 * MINUTE);
+    const deployment = await hub.deployments.get(deploymentFor([]).id);
+    expect(deployment?.counts).toEqual({ targeted: 3, applied: 3, metrics: { running: 1, failed: 1 } });
+    expect(await hub.fleet.readModule("well", "detector")).toEqual({ image: IMAGE, runtimeStatus: "running" });
+    expect(await hub.fleet.readModule("pulling", "detector")).toBeUndefined();
+  });
+});
+
+describe("the fleet", () => {
+  test("gives every device its slot once, a hundred at a time, and counts by condition", async () => {
+    for (let i = 0; i < 250; i++) local.devices.register(`device-${i}`, i % 2 === 0 ? { site: "north" } : {});
+    expect(await hub.fleet.assignSlots(slotOf)).toBe(250);
+    expect(await hub.fleet.assignSlots(slotOf)).toBe(0);
+    expect(await hub.fleet.countDevices("*")).toBe(250);
+    expect(await hub.fleet.countDevices("tags.site='north'")).toBe(125);
+    const slot = slotOf("device-7");
+    expect(await hub.fleet.findDevices(composeTargetCondition([slot]), 250)).toContain("device-7");
+    expect(await hub.fleet.findDevices("*", 10)).toHaveLength(10);
+  });
+});
+
+describe("calls", () => {
+  test("are repeated while the hub throttles or fails, and then succeed", async () => {
+    local.inject({ operation: "configurations.list", times: 2, fault: { kind: "status", status: 429 } });
+    expect(await hub.deployments.list()).toEqual([]);
+    local.inject({ operation: "configurations.list", times: 1, fault: { kind: "status", status: 503 } });
+    expect(await hub.deployments.list()).toEqual([]);
+    expect(local.calls()["configurations.list"]).toBe(5);
+  });
+
+  test("whose answer was lost are repeated without doing their work twice", async () => {
+    local.inject({ operation: "configurations.put", fault: { kind: "lost" } });
+    await hub.deployments.put(deploymentFor(["00"]));
+    local.inject({ operation: "configurations.put", fault: { kind: "lost" } });
+    await hub.deployments.put(deploymentFor(["00", "01"]));
+    local.inject({ operation: "configurations.delete", fault: { kind: "lost" } });
+    expect(await hub.deployments.list()).toHaveLength(1);
+    await hub.deployments.remove(deploymentFor([]).id);
+    expect(await hub.deployments.list()).toEqual([]);
+  });
+
+  test("end in a typed error that says whether to try again later", async () => {
+    local.inject({ operation: "configurations.list", times: 9, fault: { kind: "status", status: 429 } });
+    await expect(hub.deployments.list()).rejects.toMatchObject({ code: "THROTTLED", retryable: true });
+    local.clearFaults();
+    await expect(hub.fleet.countDevices("tags.a < 3 AND")).rejects.toMatchObject({
+      code: "BAD_REQUEST",
+      retryable: false,
+    });
+    const wrongKey = createIotHub({
+      name: "main",
+      connection: local.connectionString.replace(/SharedAccessKey=.*/, "SharedAccessKey=d3Jvbmc="),
+      retry,
+    });
+    await expect(wrongKey.deployments.list()).rejects.toMatchObject({ code: "UNAUTHORIZED", retryable: false });
+  });
+
+  test("to nowhere are unreachable, and a connection without host or key is refused", async () => {
+    await local.close();
+    await expect(hub.deployments.list()).rejects.toMatchObject({ code: "UNREACHABLE", retryable: true });
+    expect(() => createIotHub({ name: "main", connection: "SharedAccessKey=abc" })).toThrowError(
+      expect.objectContaining({ code: "INVALID_CONNECTION" }),
+    );
+  });
+});
