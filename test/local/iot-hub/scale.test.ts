@@ -38,9 +38,19 @@ test("100,000 devices are targeted, widened and counted by a fixed number of cal
   });
   expect(delivered).toBe(DEVICES);
 
-  await registry.addConfiguration({ id: "base", schemaVersion: "1.0", priority: 1, targetCondition: "*", content: baseContent({ engine: moduleOf("r/engine:1") }) });
+  await registry.addConfiguration({
+    id: "base",
+    schemaVersion: "1.0",
+    priority: 1,
+    targetCondition: "*",
+    content: baseContent({ engine: moduleOf("r/engine:1") }),
+  });
   for (let index = 1; index < CONFIGURATIONS; index++) {
-    const metrics = { queries: { running: `SELECT deviceId FROM devices.modules WHERE moduleId='$edgeAgent' AND configurations.[[layer-${index}]].status='Applied' AND properties.reported.modules.engine.runtimeStatus='running'` } };
+    const metrics = {
+      queries: {
+        running: `SELECT deviceId FROM devices.modules WHERE moduleId='$edgeAgent' AND configurations.[[layer-${index}]].status='Applied' AND properties.reported.modules.engine.runtimeStatus='running'`,
+      },
+    };
     await registry.addConfiguration({
       id: `layer-${index}`,
       schemaVersion: "1.0",
@@ -69,11 +79,17 @@ test("100,000 devices are targeted, widened and counted by a fixed number of cal
   expect(hub.calls()).toEqual({ "configurations.get": 2, "configurations.put": 1 });
 
   await timed("retag a hundredth of the fleet and evaluate", async () => {
-    for (let index = 0; index < DEVICES; index += 100) hub.devices.register(`late-${index}`, { lighter: { slot: "00" } });
+    for (let index = 0; index < DEVICES; index += 100)
+      hub.devices.register(`late-${index}`, { lighter: { slot: "00" } });
     await clock.advance(5 * MINUTE_MS);
   });
   await timed("count by slot", async () => {
-    const { result } = await registry.createQuery("SELECT tags.lighter.slot AS slot, COUNT() AS devices FROM devices GROUP BY tags.lighter.slot", 1_000).next();
+    const { result } = await registry
+      .createQuery(
+        "SELECT tags.lighter.slot AS slot, COUNT() AS devices FROM devices GROUP BY tags.lighter.slot",
+        1_000,
+      )
+      .next();
     expect(result).toHaveLength(100);
   });
   process.stdout.write(`resident memory: ${Math.round(process.memoryUsage().rss / 2 ** 20)} MB\n`);

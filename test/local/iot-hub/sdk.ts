@@ -1,6 +1,6 @@
 // Points the vendor's SDK at an embedded hub, and offers the fixtures its tests share.
 import { request } from "node:http";
-import { Client, JobClient, Registry, SharedAccessSignature } from "azure-iothub";
+import iothub from "azure-iothub";
 import { Http } from "azure-iothub/dist/common-http/http.js";
 import { RestApiClient } from "azure-iothub/dist/common-http/rest_api_client.js";
 import { afterEach } from "vitest";
@@ -23,9 +23,9 @@ function createHttp(port: number): Http {
 }
 
 export interface Sdk {
-  readonly registry: Registry;
-  readonly jobs: JobClient;
-  readonly client: Client;
+  readonly registry: iothub.Registry;
+  readonly jobs: iothub.JobClient;
+  readonly client: iothub.Client;
 }
 
 /** SDK clients for a connection string whose HostName carries the port. */
@@ -36,7 +36,7 @@ export function connectSdk(connectionString: string, expiresAt: number = Math.ce
       .map((field) => [field.slice(0, field.indexOf("=")), field.slice(field.indexOf("=") + 1)]),
   );
   const [host = "", port = ""] = (fields.get("HostName") ?? "").split(":");
-  const signature = SharedAccessSignature.create(
+  const signature = iothub.SharedAccessSignature.create(
     host,
     fields.get("SharedAccessKeyName") ?? "",
     fields.get("SharedAccessKey") ?? "",
@@ -45,9 +45,9 @@ export function connectSdk(connectionString: string, expiresAt: number = Math.ce
   const config = { host, sharedAccessSignature: signature.toString() };
   const rest = new RestApiClient(config, "test", createHttp(Number(port)));
   return {
-    registry: new Registry(config, rest),
-    jobs: new JobClient(rest),
-    client: new Client({ on: () => {} } as never, rest),
+    registry: new iothub.Registry(config, rest),
+    jobs: new iothub.JobClient(rest),
+    client: new iothub.Client({ on: () => {} } as never, rest),
   };
 }
 
