@@ -1,15 +1,18 @@
 // Pushing a demo image: what a reference registry then holds, and what a refusal looks like.
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildDemoImages, type DemoImages } from "../../../local/demo/images.ts";
-import { startDebianRegistry, type DebianRegistry } from "../../support/debian-registry.ts";
+import { createRegistry } from "../../../local/registry/registry.ts";
+import { startDebianRegistry } from "../../support/debian-registry.ts";
 import { missingTools } from "../../support/tools.ts";
 
+const run = promisify(execFile);
 const folder = mkdtempSync(join(tmpdir(), "demo-push-"));
 const progress: { step: string; done: number; total: number }[] = [];
 let built: DemoImages;
@@ -27,14 +30,14 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe.skipIf(missingTools("docker-registry", "skopeo"))("a demo image pushed to the reference registry", () => {
-  let registry: DebianRegistry;
-  beforeAll(async () => {
-    registry = await startDebianRegistry(mkdtempSync(join(folder, "registry-")));
-  });
-  afterAll(async () => await registry.close());
+const registries = [
+  { name: "the reference registry", tools: ["docker-registry", "skopeo"], start: startDebianRegistry },
+  { name: "the embedded registry", tools: ["skopeo"], start: (data: string) => createRegistry({ folder: data }) },
+];
 
-  test("uploads blobs once and reads back whole, config and all", async () => {
+describe.each(registries)("a demo image pushed to $name", ({ tools, start }) => {
+  test.skipIf(missingTools(...tools))("uploads blobs once and reads back whole, config and all", async () => {
+    await using registry = await startDisposable();
     const target = { registryUrl: registry.url, repository: "team/app" };
     const [one, two] = built.images;
     const first = await built.push(1, target);
@@ -45,31 +48,34 @@ describe.skipIf(missingTools("docker-registry", "skopeo"))("a demo image pushed 
     expect(await built.push(2, target)).toEqual({ ...second, uploadedBytes: 0 });
     expect(progress.findLast(({ step }) => step === "push team/app:1")).toMatchObject({ done: first.uploadedBytes });
 
-    const inspect = (...flags: string[]): Record<string, unknown> =>
-      JSON.parse(
-        execFileSync("skopeo", ["inspect", ...flags, "--tls-verify=false", `docker://${registry.host}/team/app:2`], {
-          encoding: "utf8",
-        }),
-      ) as Record<string, unknown>;
-    expect(inspect()).toMatchObject({
+    const inspect = async (...flags: string[]): Promise<unknown> => {
+      const image = `docker://${registry.host}/team/app:2`;
+      return JSON.parse((await run("skopeo", ["inspect", ...flags, "--tls-verify=false", image])).stdout);
+    };
+    expect(await inspect()).toMatchObject({
       Digest: two?.digest,
       Labels: { "com.azureml.model": "demand-forecast:2" },
       Layers: [two?.layers.base.digest, two?.layers.model.digest, two?.layers.dependencies.digest],
     });
-    expect(inspect("--config")).toMatchObject({
+    expect(await inspect("--config")).toMatchObject({
       config: { Entrypoint: ["/usr/local/bin/node", "score.mjs"], WorkingDir: "/var/azureml-app" },
     });
 
     // skopeo checks every digest and diff id as it copies.
-    execFileSync("skopeo", [
+    await run("skopeo", [
       "copy",
       "--quiet",
       "--src-tls-verify=false",
       "--insecure-policy",
       `docker://${registry.host}/team/app:2`,
-      `oci:${join(folder, "copy")}:2`,
+      `oci:${mkdtempSync(join(folder, "copy-"))}:2`,
     ]);
   });
+
+  async function startDisposable(): Promise<AsyncDisposable & { url: string; host: string }> {
+    const registry = await start(mkdtempSync(join(folder, "registry-")));
+    return { url: registry.url, host: registry.host, [Symbol.asyncDispose]: () => registry.close() };
+  }
 
   function sizeDifference(): number {
     const [one, two] = built.images;
