@@ -6,13 +6,13 @@ import { refuse } from "./refusal.ts";
 import { type Claims, signToken, verifyToken } from "./tokens.ts";
 
 /** A user name and password, e.g. an admin user, or an ACR token with its scope map; without grants all is allowed. */
-export interface RegistryUser {
+interface RegistryUser {
   readonly name: string;
   readonly password: string;
   readonly grants?: readonly Grant[];
 }
 /** An Entra identity, known by the access token that its credential hands out; without grants all is allowed. */
-export interface RegistryIdentity {
+interface RegistryIdentity {
   readonly name: string;
   readonly accessToken: string;
   readonly grants?: readonly Grant[];

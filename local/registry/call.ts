@@ -11,6 +11,8 @@ export interface Call {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly who: Principal | "unknown" | undefined;
+  /** The label that the request is counted under. */
+  readonly client: string;
 }
 
 /** Refuses a method that a path does not offer: 405 UNSUPPORTED with `Allow`. */
@@ -23,11 +25,11 @@ export function refuseMethod(call: Call, ...allowed: string[]): never {
   });
 }
 
-/** Reads a whole body of at most `limit` bytes; refuses a longer one with 413 SIZE_INVALID. */
+/** Reads a whole body of at most `limit` bytes; refuses a longer one with 413 SIZE_INVALID, the connection kept. */
 export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     size += chunk.byteLength;
     if (size > limit) {
       refuse("SIZE_INVALID", {
@@ -36,7 +38,6 @@ export async function readBody(request: IncomingMessage, limit: number): Promise
         got: `more than ${limit} bytes`,
         want: `at most ${limit} bytes`,
         status: 413,
-        headers: { Connection: "close" },
       });
     }
     chunks.push(chunk);

@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { Principal } from "./auth.ts";
 
 /** The header by which a client names itself. */
-export const CLIENT_HEADER = "x-client";
+const CLIENT_HEADER = "x-client";
 
 /** A product token in User-Agent by which a client names itself, e.g. `docker/20.10 client/device-7`. */
 const AGENT_TOKEN = /(?:^|[\s(])client\/([^\s;,)]+)/;

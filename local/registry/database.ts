@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, repository TEXT NOT NUL
 `;
 
 /** The folder cannot be used: another registry has it, or it holds something else. */
-export class RegistryFolderError extends LighterError<"FOLDER_UNUSABLE"> {
+class RegistryFolderError extends LighterError<"FOLDER_UNUSABLE"> {
   override readonly name = "RegistryFolderError";
 }
 

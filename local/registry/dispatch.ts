@@ -1,5 +1,4 @@
 // Sends each routed request to the handler of its target.
-import type { Auth } from "./auth.ts";
 import { type Call, refuseMethod } from "./call.ts";
 import {
   type AcrParts,
@@ -9,16 +8,15 @@ import {
   listAcrManifests,
   listAcrTags,
 } from "./handle-acr.ts";
-import { type BlobParts, continueUpload, handleBlob, startUpload } from "./handle-blobs.ts";
+import { type BlobParts, handleBlob } from "./handle-blobs.ts";
 import { handleManifest, listReferrers, listRepositories, listTags } from "./handle-manifests.ts";
+import { continueUpload, startUpload, type UploadParts } from "./handle-uploads.ts";
 import { exchangeToken, issueToken } from "./handle-tokens.ts";
 import { type Reply, replyJson } from "./reply.ts";
 import type { Target } from "./routes.ts";
 
 /** Everything that handlers work on. */
-export interface Parts extends AcrParts, BlobParts {
-  readonly auth: Auth;
-}
+export interface Parts extends AcrParts, BlobParts, UploadParts {}
 
 /** Handles one request whose path, permission and limits have been checked. */
 export async function dispatch(call: Call, target: Target, parts: Parts): Promise<Reply> {

@@ -2,7 +2,7 @@
 import type { Call } from "./call.ts";
 
 /** A change of content. A blob's push has the media type `application/octet-stream` and no tag. */
-export interface ContentChange {
+interface ContentChange {
   readonly action: "push" | "delete";
   readonly mediaType: string;
   readonly size?: number;
@@ -31,7 +31,7 @@ export interface RegistryEvent extends ContentChange {
 export type Notify = (call: Call, change: ContentChange) => void;
 
 /** An RFC 3339 time with nine digits of fraction, as registries written in Go send it. */
-export function formatTime(ms: number): string {
+function formatTime(ms: number): string {
   return new Date(ms).toISOString().replace("Z", "000000Z");
 }
 

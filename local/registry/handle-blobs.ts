@@ -1,22 +1,19 @@
-// Blobs and their uploads (OCI distribution-spec 1.1, "Pulling blobs", "Pushing blobs", "Deleting blobs").
-import type { Auth } from "./auth.ts";
+// Reading and deleting blobs (OCI distribution-spec 1.1, "Pulling blobs", "Deleting blobs").
 import type { BlobStore } from "./blob-store.ts";
 import { type Call, refuseMethod } from "./call.ts";
-import type { Notify } from "./events.ts";
-import { checkDigest, isDigest } from "./names.ts";
 import { refuse } from "./refusal.ts";
-import type { FileSlice, Reply } from "./reply.ts";
-import type { Uploads } from "./uploads.ts";
+import { type FileSlice, type Reply, replyError } from "./reply.ts";
+import type { StorageLink } from "./storage-links.ts";
 
-/** What blob handlers work on. */
+/** What blob readers work on. */
 export interface BlobParts {
   readonly blobs: BlobStore;
-  readonly uploads: Uploads;
-  readonly auth: Auth;
-  readonly notify: Notify;
+  /** Where to send a client for a blob's content; undefined when it is served here. */
+  redirect(link: StorageLink): string | undefined;
 }
 
-const BLOB_TYPE = "application/octet-stream";
+/** The media type that blobs are served and announced with. */
+export const BLOB_TYPE = "application/octet-stream";
 
 /** The bytes a Range header asks for; undefined when it is absent, of another unit, or names several ranges. */
 function readRange(header: string | undefined, size: number): { start: number; end: number } | "outside" | undefined {
@@ -32,16 +29,9 @@ function readRange(header: string | undefined, size: number): { start: number; e
   return start >= size ? "outside" : { start, end };
 }
 
-/** `GET|HEAD|DELETE /v2/<name>/blobs/<digest>`, with single byte ranges (RFC 9110, 14). */
-export function handleBlob(call: Call, parts: BlobParts, name: string, digest: string): Reply {
-  const { method, request } = call;
-  if (method === "DELETE") {
-    if (!parts.blobs.unlink(name, digest))
-      refuse("BLOB_UNKNOWN", { operation: "delete blob", subject: `${name}@${digest}` });
-    return { status: 202, headers: { "Docker-Content-Digest": digest } };
-  }
-  if (method !== "GET" && method !== "HEAD") refuseMethod(call, "GET", "HEAD", "DELETE");
-  const found = parts.blobs.find(name, digest);
+/** Serves a blob whole or by a single byte range (RFC 9110, 14). */
+function serveBlob({ method, request }: Call, { blobs }: BlobParts, name: string, digest: string): Reply {
+  const found = blobs.find(name, digest);
   if (found === undefined) {
     return refuse("BLOB_UNKNOWN", { operation: "read blob", subject: `${name}@${digest}`, detail: { digest } });
   }
@@ -71,95 +61,29 @@ export function handleBlob(call: Call, parts: BlobParts, name: string, digest: s
   return { status: 206, headers: { ...headers, "Content-Range": contentRange }, body: slice(range) };
 }
 
-function uploadHeaders(name: string, id: string, size: number): Record<string, string> {
-  return {
-    Location: `/v2/${name}/blobs/uploads/${id}`,
-    Range: `0-${Math.max(0, size - 1)}`,
-    "Docker-Upload-UUID": id,
-  };
-}
-
-function created(name: string, digest: string): Reply {
-  return {
-    status: 201,
-    headers: { Location: `/v2/${name}/blobs/${digest}`, "Docker-Content-Digest": digest },
-  };
-}
-
-async function finish(call: Call, parts: BlobParts, name: string, id: string, digest: string): Promise<Reply> {
-  await parts.uploads.finish(name, id, digest);
-  const size = parts.blobs.find(name, digest)?.size ?? 0;
-  parts.notify(call, { action: "push", mediaType: BLOB_TYPE, size, digest, repository: name });
-  return created(name, digest);
-}
-
-/** `POST /v2/<name>/blobs/uploads/`: starts an upload, mounts (`mount`, `from`), or takes the whole blob (`digest`). */
-export async function startUpload(call: Call, parts: BlobParts, name: string): Promise<Reply> {
-  if (call.method !== "POST") refuseMethod(call, "POST");
-  const mount = call.query.get("mount");
-  const from = call.query.get("from");
-  if (mount !== null && from !== null && isDigest(mount)) {
-    const mayRead = parts.auth.permits(call.who, { type: "repository", name: from, actions: ["pull"] });
-    if (mayRead && parts.blobs.mount(name, mount, from)) return created(name, mount);
-  }
-  const wanted = call.query.get("digest");
-  const digest = wanted === null ? undefined : checkDigest(wanted);
-  const id = parts.uploads.start(name);
-  if (digest === undefined) return { status: 202, headers: uploadHeaders(name, id, 0) };
-  await parts.uploads.append(name, id, call.request);
-  return await finish(call, parts, name, id, digest);
-}
-
-/** Checks a chunk's `Content-Range: <start>-<end>` against what has arrived and what the chunk says of its length. */
-function checkChunk(call: Call, name: string, id: string, size: number): void {
-  const header = call.request.headers["content-range"];
-  if (header === undefined) return;
-  const subject = `${name} ${id}`;
-  const match = /^(?:bytes[ =])?(\d+)-(\d+)(?:\/(?:\d+|\*))?$/.exec(header);
-  if (match === null) {
-    return refuse("BLOB_UPLOAD_INVALID", { operation: "append to upload", subject, got: `Content-Range ${header}` });
-  }
-  const [start, end] = [Number(match[1]), Number(match[2])];
-  if (start !== size) {
-    refuse("RANGE_INVALID", {
-      operation: "append to upload",
-      subject,
-      got: `Content-Range ${header}`,
-      want: `start ${size}`,
-      headers: uploadHeaders(name, id, size),
-    });
-  }
-  const length = call.request.headers["content-length"];
-  if (length !== undefined && Number(length) !== end - start + 1) {
-    refuse("SIZE_INVALID", {
-      operation: "append to upload",
-      subject,
-      got: `Content-Range ${header}`,
-      want: `${length} bytes as in Content-Length`,
-    });
-  }
-}
-
-/** `GET|PATCH|PUT|DELETE /v2/<name>/blobs/uploads/<id>`: status, next chunk, end (with an optional last chunk), cancel. */
-export async function continueUpload(call: Call, parts: BlobParts, name: string, id: string): Promise<Reply> {
-  const { uploads } = parts;
-  const size = uploads.sizeOf(name, id);
-  switch (call.method) {
-    case "GET":
-      return { status: 204, headers: uploadHeaders(name, id, size) };
-    case "DELETE":
-      uploads.cancel(name, id);
-      return { status: 204 };
-    case "PATCH":
-      checkChunk(call, name, id, size);
-      return { status: 202, headers: uploadHeaders(name, id, await uploads.append(name, id, call.request)) };
-    case "PUT": {
-      const digest = checkDigest(call.query.get("digest") ?? "");
-      checkChunk(call, name, id, size);
-      await uploads.append(name, id, call.request);
-      return await finish(call, parts, name, id, digest);
+/** `GET|HEAD|DELETE /v2/<name>/blobs/<digest>`; a GET is sent to storage when that is on. */
+export function handleBlob(call: Call, parts: BlobParts, name: string, digest: string): Reply {
+  const { method } = call;
+  if (method === "DELETE") {
+    if (!parts.blobs.unlink(name, digest)) {
+      refuse("BLOB_UNKNOWN", { operation: "delete blob", subject: `${name}@${digest}` });
     }
-    default:
-      return refuseMethod(call, "GET", "PATCH", "PUT", "DELETE");
+    return { status: 202, headers: { "Docker-Content-Digest": digest } };
   }
+  if (method !== "GET" && method !== "HEAD") refuseMethod(call, "GET", "HEAD", "DELETE");
+  const location = method === "GET" ? parts.redirect({ repository: name, digest, client: call.client }) : undefined;
+  if (location === undefined || parts.blobs.find(name, digest) === undefined) {
+    return serveBlob(call, parts, name, digest);
+  }
+  return { status: 307, headers: { Location: location, "Docker-Content-Digest": digest } };
+}
+
+/** Serves what a signed link names; storage takes a link or `Authorization`, not both. */
+export function readStoredBlob(call: Call, parts: BlobParts, link: StorageLink | undefined): Reply {
+  if (link === undefined) return replyError(403, "AuthenticationFailed", "the signature did not match");
+  if (call.request.headers.authorization !== undefined) {
+    return replyError(400, "InvalidAuthenticationInfo", "a signed link and an Authorization header at once");
+  }
+  if (call.method !== "GET" && call.method !== "HEAD") refuseMethod(call, "GET", "HEAD");
+  return serveBlob(call, parts, link.repository, link.digest);
 }

@@ -41,7 +41,7 @@ const indexSchema = commonSchema.extend({
 });
 
 /** One platform's manifest as an index names it. */
-export interface IndexEntry {
+interface IndexEntry {
   readonly digest: string;
   readonly os?: string;
   readonly architecture?: string;

@@ -1,6 +1,7 @@
 // Delivers registry events to other services: once, as ACR's webhooks do, or in batches with retries, as Docker's registry does.
 import { z } from "zod";
 import type { Clock } from "../clock.ts";
+import { waitOn } from "./wait.ts";
 import { formatAcrEvent, formatAcrPing, formatDistributionEvent, type RegistryEvent } from "./events.ts";
 
 /** A webhook; adding one with a known name replaces it. */
@@ -27,7 +28,7 @@ export const targetSchema: z.ZodType<NotificationTarget> = z.strictObject({
 });
 
 /** One attempt to deliver; `status` is missing when no answer came. */
-export interface Delivery {
+interface Delivery {
   readonly target: string;
   readonly events: readonly string[];
   readonly action: string;
@@ -116,14 +117,6 @@ export function createNotifications(options: {
     underway.add(tracked);
     return tracked;
   };
-  const wait = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      const cancel = clock.after(ms, resolve);
-      closing.signal.addEventListener("abort", () => {
-        cancel();
-        resolve();
-      });
-    });
 
   /** Sends the target's queue, oldest first, batch by batch, until it is empty or the target is gone. */
   const drain = async (name: string, queue: RegistryEvent[]): Promise<void> => {
@@ -134,7 +127,7 @@ export function createNotifications(options: {
       const body = { events: batch.map((event) => formatDistributionEvent(event, source)) };
       const { status = 0 } = await post(target, body, { events: batch.map(({ id }) => id), action: "batch" });
       if (status >= 200 && status < 400) queue.splice(0, batch.length);
-      else await wait(RETRY_MS);
+      else await waitOn(clock, RETRY_MS, closing.signal);
     }
     queues.delete(name);
   };

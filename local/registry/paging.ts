@@ -7,7 +7,7 @@ const DEFAULT_PAGE = 100;
 const MAX_PAGE = 1000;
 
 /** Reads `n`, `last` and ACR's `orderby`; refuses a bad `n` with PAGINATION_NUMBER_INVALID. */
-export function readPage(query: URLSearchParams): PageRequest {
+function readPage(query: URLSearchParams): PageRequest {
   const text = query.get("n");
   if (text !== null && !/^\d{1,9}$/.test(text)) {
     refuse("PAGINATION_NUMBER_INVALID", { operation: "list", subject: "page", got: `n=${text}`, want: "a number" });

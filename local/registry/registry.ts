@@ -1,26 +1,20 @@
 // The embedded container registry: OCI distribution, the calls of Azure's registry, webhooks, counters and faults.
 import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { type Clock, createScaledClock } from "../clock.ts";
 import { type AuthOptions, createAuth } from "./auth.ts";
 import { createBlobStore } from "./blob-store.ts";
-import type { Call } from "./call.ts";
 import { createCatalog } from "./catalog.ts";
-import { labelOf } from "./clients.ts";
 import { openDatabase } from "./database.ts";
-import { dispatch, type Parts } from "./dispatch.ts";
-import { createFaults, type FaultEffect, type Faults } from "./faults.ts";
-import { handleAdmin } from "./handle-admin.ts";
+import type { Parts } from "./dispatch.ts";
+import { createFaults, type Faults } from "./faults.ts";
+import { createListeners } from "./listeners.ts";
 import { createNotifications, type NotificationTarget, type Notifications } from "./notifications.ts";
 import { createReadLimit, createReplicaLag, type ReadLimit, type ReplicaLag } from "./read-limits.ts";
-import { RegistryRefusal } from "./refusal.ts";
-import { type Reply, replyError, replyRefusal } from "./reply.ts";
-import { isRead, matchPath, scopeOf } from "./routes.ts";
+import { createServe, type Serve } from "./serve.ts";
+import { createStorageLinks } from "./storage-links.ts";
 import { createTrafficCounter, type Traffic } from "./traffic.ts";
 import { createUploads } from "./uploads.ts";
-import { writeReply } from "./write-reply.ts";
 
 /** How a registry is set up. */
 export interface RegistryOptions {
@@ -37,6 +31,11 @@ export interface RegistryOptions {
   readonly webhookTimeoutMs?: number;
   readonly readsPerMinute?: number;
   readonly replicaLagMs?: number;
+  /**
+   * Answers blob reads with 307 to another port, as Azure's registry sends clients to its storage; there a request is
+   * counted for the client that was sent, and refused if it still carries `Authorization`. Off by default.
+   */
+  readonly redirectBlobs?: boolean;
   readonly createId?: () => string;
 }
 
@@ -58,19 +57,6 @@ export interface LocalRegistry {
   close(): Promise<void>;
 }
 
-const API_VERSION = { "Docker-Distribution-Api-Version": "registry/2.0" };
-
-async function listen(server: Server, port: number): Promise<string> {
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, "127.0.0.1", () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
 /**
  * Starts a registry on 127.0.0.1.
  *
@@ -90,17 +76,16 @@ export async function createRegistry(options: RegistryOptions): Promise<LocalReg
   const lag = createReplicaLag(options.replicaLagMs ?? 0, now);
   const traffic = createTrafficCounter();
   const faults = createFaults();
+  const links = createStorageLinks();
+  const listeners = createListeners(traffic);
   const endpoints = new Map<string, Promise<string>>();
-  const servers: Server[] = [];
+  const closing = new AbortController();
+  const ready = Promise.withResolvers<Serve>();
 
-  const openListener = async (label: string | undefined, port: number): Promise<string> => {
-    const server = createServer({ keepAliveTimeout: 65_000, requestTimeout: 0 }, (request, response) => {
-      void serve(request, response, label);
+  const openListener = async (label: string | undefined, port: number): Promise<string> =>
+    await listeners.open(port, label, (request, response) => {
+      void ready.promise.then((serve) => serve(request, response, label));
     });
-    server.on("connection", (socket) => traffic.connected(socket, label));
-    servers.push(server);
-    return await listen(server, port);
-  };
   const endpoint = async (label: string): Promise<string> => {
     const known = endpoints.get(label) ?? openListener(label, 0).then((host) => `http://${host}`);
     endpoints.set(label, known);
@@ -111,6 +96,7 @@ export async function createRegistry(options: RegistryOptions): Promise<LocalReg
     database.close();
     throw error;
   });
+  const storageHost = options.redirectBlobs === true ? await openListener(undefined, 0) : undefined;
   const auth = createAuth(options.auth, host);
   const notifications = createNotifications({
     clock,
@@ -135,70 +121,11 @@ export async function createRegistry(options: RegistryOptions): Promise<LocalReg
       ...(who === undefined || who === "unknown" ? {} : { actor: who.name }),
     });
   };
-  const parts: Parts = { blobs, uploads, catalog, lag, auth, notify, service: host };
+  const redirect: Parts["redirect"] = (link) =>
+    storageHost === undefined ? undefined : `http://${storageHost}${links.sign(link)}`;
+  const parts: Parts = { blobs, uploads, catalog, lag, auth, notify, service: host, redirect };
   const admin = { traffic, faults, notifications, readLimit, lag, endpoint };
-
-  const answer = async (call: Call): Promise<Reply> => {
-    try {
-      if (call.path.startsWith("/_local/")) return await handleAdmin(call, admin);
-      const target = matchPath(call.path);
-      if (target === undefined) return replyError(404, "UNSUPPORTED", `nothing at ${call.path}`);
-      const isTokenCall = target.kind === "token" || target.kind === "exchange";
-      if (!isTokenCall) auth.authorize(call.who, scopeOf(call.method, target), call.request.headers.host ?? host);
-      if (isRead(call.method, target)) readLimit.admit(call.path);
-      return await dispatch(call, target, parts);
-    } catch (error) {
-      if (error instanceof RegistryRefusal) return replyRefusal(error);
-      throw error;
-    }
-  };
-
-  /** Applies the faults that come before an answer; returns what is left for the writing of it, or a reply instead. */
-  const suffer = async (
-    request: IncomingMessage,
-    effects: readonly FaultEffect[],
-  ): Promise<Reply | "gone" | undefined> => {
-    for (const effect of effects) {
-      if (effect.kind === "delay") await new Promise<void>((resolve) => void clock.after(effect.ms, resolve));
-      if (effect.kind === "reset") {
-        request.socket.resetAndDestroy();
-        return "gone";
-      }
-      if (effect.kind === "status") {
-        const { status, code = "UNKNOWN", retryAfterSeconds } = effect;
-        const headers = retryAfterSeconds === undefined ? {} : { "Retry-After": String(retryAfterSeconds) };
-        return replyError(status, code, `answer ${status} on purpose`, { headers });
-      }
-    }
-    return undefined;
-  };
-
-  async function serve(
-    request: IncomingMessage,
-    response: ServerResponse,
-    listener: string | undefined,
-  ): Promise<void> {
-    const method = request.method ?? "GET";
-    const [path = "/", query = ""] = (request.url ?? "/").split("?", 2);
-    try {
-      const who = auth.identify(request);
-      const isAdmin = path.startsWith("/_local/");
-      const client = isAdmin ? "_local" : labelOf(request, listener, who);
-      traffic.requested(request, client);
-      const effects = isAdmin ? [] : faults.take({ method, path, client });
-      const instead = await suffer(request, effects);
-      if (instead === "gone") return;
-      const reply = instead ?? (await answer({ request, method, path, query: new URLSearchParams(query), who }));
-      await writeReply(response, method, { ...reply, headers: { ...API_VERSION, ...reply.headers } }, effects);
-    } catch (error) {
-      if (request.destroyed || response.destroyed || response.headersSent) {
-        response.destroy();
-        return;
-      }
-      const reply = replyError(500, "UNKNOWN", `${method} ${path}: ${String(error)}`);
-      await writeReply(response, method, reply, []).catch(() => response.destroy());
-    }
-  }
+  ready.resolve(createServe({ parts, admin, clock, links, closing: closing.signal }));
 
   return {
     url: `http://${host}`,
@@ -210,17 +137,10 @@ export async function createRegistry(options: RegistryOptions): Promise<LocalReg
     readLimit,
     replicaLag: lag,
     async close() {
+      closing.abort();
       notifications.close();
       await notifications.settled();
-      await Promise.all(
-        servers.map(
-          (server) =>
-            new Promise<void>((resolve) => {
-              server.close(() => resolve());
-              server.closeAllConnections();
-            }),
-        ),
-      );
+      await listeners.close();
       database.close();
     },
   };

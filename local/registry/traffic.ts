@@ -6,8 +6,9 @@ import type { Socket } from "node:net";
  * One client's traffic.
  *
  * Bytes are those of the TCP payload, as the sockets count them: status or request line, headers, chunk framing and
- * body, of every response whatever its status; not counted are TCP/IP and lower headers and retransmissions. When a
- * client breaks off, up to one chunk (256 KiB) that was handed to the kernel may be counted though it never arrived.
+ * body, of every response whatever its status; not counted are TCP/IP and lower headers and retransmissions. A byte
+ * counts when it is handed to the kernel: of a client that breaks off, what the kernel's buffers still held is counted
+ * though it was never read. When requests are pipelined, a response counts for the client of the request read last.
  */
 export interface Traffic {
   readonly requests: number;

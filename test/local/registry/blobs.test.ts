@@ -1,5 +1,5 @@
 // Blobs and uploads of the embedded registry, request by request, as the OCI distribution spec words them.
-import { readdir } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { digestOf, errorCodes, pushBlob, seededBytes, startRegistry, temporaryFolder } from "./support.ts";
@@ -227,6 +227,16 @@ describe("reading a blob", () => {
     const response = await readBlob(url, "team/other", digest);
     expect([response.status, await errorCodes(response)]).toEqual([404, ["BLOB_UNKNOWN"]]);
   });
+});
+
+test("content that somebody took from the disk is answered with 500 in the error form, and the registry lives on", async () => {
+  const folder = await temporaryFolder();
+  const { url } = await startRegistry({ folder });
+  await pushBlob(url, "team/app", bytes);
+  await rm(join(folder, "blobs"), { recursive: true });
+  const lost = await readBlob(url, "team/app", digest);
+  expect([lost.status, await errorCodes(lost)]).toEqual([500, ["UNKNOWN"]]);
+  expect((await fetch(`${url}/v2/`)).status).toBe(200);
 });
 
 describe("mounting and deleting", () => {

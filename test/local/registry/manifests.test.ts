@@ -106,6 +106,8 @@ describe("manifests", () => {
     expect((await putManifest(url, "team/app", "2", atLimit)).status).toBe(201);
     const response = await putManifest(url, "team/app", "2", `${atLimit} `);
     expect([response.status, await errorCodes(response)]).toEqual([413, ["SIZE_INVALID"]]);
+    const huge = await putManifest(url, "team/app", "2", " ".repeat(30 * 1024 * 1024));
+    expect([huge.status, await errorCodes(huge)]).toEqual([413, ["SIZE_INVALID"]]);
   });
 
   test("unknown ones and bad tags are told apart", async () => {
