@@ -1,17 +1,17 @@
 // One repository of an Azure Container Registry through Microsoft's SDK with an Entra identity.
-import { Readable } from "node:stream";
 import type { ContainerRegistryContentClient } from "@azure/container-registry";
 import type { TokenCredential } from "@azure/core-auth";
 import { RegistryError } from "../../core/image/registry-error.ts";
 import type { Repository } from "../../ports/registry.ts";
-import { hasBlob } from "./blob-writer.ts";
-import { createCheckedSource } from "./content.ts";
+import { gather, hasBlob } from "./blob-writer.ts";
 import { fail, failByAnswer, failByConnection, type Operation } from "./failure.ts";
 import { checkManifestDigest, mediaTypeOf, prepareManifest } from "./manifests.ts";
 import { createNames, requireTagOrDigest } from "./names.ts";
 import { createOciRepository, type RepositoryOptions } from "./oci.ts";
+import { type Attempt, retry } from "./retry.ts";
 import { createSdkHttpClient } from "./sdk-http-client.ts";
 import type { Transport } from "./transport.ts";
+import { CHUNK_BYTES } from "./upload.ts";
 
 /** What an ACR repository needs besides: the identity, and the Entra audience of its cloud. */
 export interface AcrRepositoryOptions extends RepositoryOptions {
@@ -53,29 +53,27 @@ export function createAcrRepository(options: AcrRepositoryOptions): Repository {
       return digest;
     },
     async writeBlob(descriptor, content) {
-      // The SDK names uploads by sha256 alone.
+      // The SDK knows only sha256, and cannot ask how much of a broken chunk has arrived: what it cannot send again as
+      // a whole is uploaded without it.
       if (descriptor.digest.startsWith("sha512:")) return oci.writeBlob(descriptor, content);
+      if (descriptor.size > CHUNK_BYTES) return oci.writeBlob(descriptor, content);
       if (await hasBlob(session, names, descriptor)) return;
       const operation = names.describe("write blob", descriptor.digest, "NAME_UNKNOWN");
-      // A mismatch throws before the upload is completed, so that nothing is stored under a digest nobody asked for.
-      const source = createCheckedSource(
-        operation,
-        descriptor,
-        content instanceof Uint8Array ? wrap(content) : content,
-      );
+      const bytes = Buffer.from(await gather(operation, descriptor, content));
       const sdk = await getClient();
-      try {
-        await sdk.uploadBlob(Readable.from(source.stream, { objectMode: false }));
-      } catch (error) {
-        source.rethrow();
-        rethrow(operation)(error);
-      }
+      await retry(options.retry, async (): Promise<Attempt<unknown>> => {
+        try {
+          return { done: await sdk.uploadBlob(bytes) };
+        } catch (error) {
+          return { failed: toRegistryError(operation, error) };
+        }
+      });
     },
   };
 }
 
 async function createClient(options: AcrRepositoryOptions): Promise<ContainerRegistryContentClient> {
-  const { registry, repository, base, transport, retry, credential, audience } = options;
+  const { registry, repository, base, transport, credential, audience } = options;
   // Loaded on first use: a command that only talks to a local registry does not pay for the SDK.
   const [{ ContainerRegistryContentClient }, { createHttpHeaders }, identity] = await Promise.all([
     import("@azure/container-registry"),
@@ -86,7 +84,7 @@ async function createClient(options: AcrRepositoryOptions): Promise<ContainerReg
   const httpClient = createSdkHttpClient({
     base,
     transport,
-    retry,
+    retry: options.retry,
     createHeaders: createHttpHeaders,
     operationOf: ({ method }) => names.describe(method, "", "NAME_UNKNOWN"),
   });
@@ -97,38 +95,38 @@ async function createClient(options: AcrRepositoryOptions): Promise<ContainerReg
   });
 }
 
-/** Maps the SDK's errors to ours; the SDK's own error is not kept as the cause, as it carries the request's headers. */
 function rethrow(operation: Operation): (error: unknown) => never {
   return (error) => {
-    if (error instanceof RegistryError) {
-      const { code, got, want, retryable, cause } = error;
-      throw fail(code, operation, {
-        retryable,
-        cause,
-        ...(got === undefined ? {} : { got }),
-        ...(want === undefined ? {} : { want }),
-      });
-    }
-    const { statusCode, name, message, response } = error as {
-      statusCode?: number;
-      name?: string;
-      message?: string;
-      response?: { bodyAsText?: string | null };
-    };
-    if (typeof statusCode === "number" && statusCode >= 300) {
-      throw failByAnswer(operation, { status: statusCode, text: response?.bodyAsText ?? "" });
-    }
-    if (name === "DigestMismatchError") throw fail("DIGEST_MISMATCH", operation, { got: message ?? "another digest" });
-    if (name === "SyntaxError") {
-      throw fail("UNEXPECTED_RESPONSE", operation, { got: "a manifest that is not JSON", want: "a JSON object" });
-    }
-    if (name === "RestError" || name === "Error") {
-      throw fail("UNEXPECTED_RESPONSE", operation, { got: message ?? "an SDK error" });
-    }
-    throw failByConnection(operation, error);
+    throw toRegistryError(operation, error);
   };
 }
 
-async function* wrap(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
+/** Maps the SDK's errors to ours; the SDK's own error is not kept as the cause, as it carries the request's headers. */
+function toRegistryError(operation: Operation, error: unknown): RegistryError {
+  if (error instanceof RegistryError) {
+    const { code, got, want, retryable, cause } = error;
+    return fail(code, operation, {
+      retryable,
+      cause,
+      ...(got === undefined ? {} : { got }),
+      ...(want === undefined ? {} : { want }),
+    });
+  }
+  const { statusCode, name, message, response } = error as {
+    statusCode?: number;
+    name?: string;
+    message?: string;
+    response?: { bodyAsText?: string | null };
+  };
+  if (typeof statusCode === "number" && statusCode >= 300) {
+    return failByAnswer(operation, { status: statusCode, text: response?.bodyAsText ?? "" });
+  }
+  if (name === "DigestMismatchError") return fail("DIGEST_MISMATCH", operation, { got: message ?? "another digest" });
+  if (name === "SyntaxError") {
+    return fail("UNEXPECTED_RESPONSE", operation, { got: "a manifest that is not JSON", want: "a JSON object" });
+  }
+  if (name === "RestError" || name === "Error") {
+    return fail("UNEXPECTED_RESPONSE", operation, { got: message ?? "an SDK error" });
+  }
+  return failByConnection(operation, error);
 }

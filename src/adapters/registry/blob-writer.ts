@@ -33,7 +33,8 @@ export async function uploadBlob(
 ): Promise<void> {
   const operation = names.describe("write blob", descriptor.digest, "NAME_UNKNOWN");
   requireDigest(operation, descriptor.digest);
-  const bytes = await gather(operation, descriptor, content);
+  const fits = content instanceof Uint8Array || descriptor.size <= CHUNK_BYTES;
+  const bytes = fits ? await gather(operation, descriptor, content) : undefined;
   const scopes = names.scopes("pull,push");
 
   const start = async (): Promise<URL> => {
@@ -103,19 +104,18 @@ export async function uploadBlob(
   }
 }
 
-/** The content as verified bytes if it is or fits in memory; undefined for a stream that does not. */
-async function gather(
+/** The content as verified bytes. */
+export async function gather(
   operation: Operation,
   descriptor: Descriptor,
   content: Uint8Array | AsyncIterable<Uint8Array>,
-): Promise<Uint8Array | undefined> {
+): Promise<Uint8Array> {
   if (content instanceof Uint8Array) {
     const check = createContentCheck(operation, descriptor);
     check.add(content);
     check.finish();
     return content;
   }
-  if (descriptor.size > CHUNK_BYTES) return undefined;
   const parts: Uint8Array[] = [];
   for await (const part of createCheckedSource(operation, descriptor, content).stream) parts.push(part);
   return Buffer.concat(parts);

@@ -14,8 +14,8 @@ const MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES;
  * Creates the `httpClient` option of `@azure/container-registry`.
  *
  * The SDK insists on https addresses, which are rewritten to those of `base`; it takes absolute Locations for paths,
- * so they are made relative; it would buffer a manifest of any size, so answers are capped; and its own retries are
- * replaced by ours. `operationOf` names a request for errors.
+ * so they are made relative; it would buffer a manifest of any size, so answers are capped; and its own retries, which
+ * would repeat a chunk that may have arrived, are replaced by ours. `operationOf` names a request for errors.
  */
 export function createSdkHttpClient(options: {
   readonly base: URL;
@@ -32,7 +32,8 @@ export function createSdkHttpClient(options: {
       if (url.host === base.host) url.protocol = base.protocol;
       const headers = request.headers.toJSON();
       const body = toBytes(request.body);
-      return retry(policy, async () => {
+      const repeatable = request.method === "GET" || /\/manifests\/|^\/oauth2\//.test(url.pathname);
+      return retry(repeatable ? policy : { ...policy, attempts: 1 }, async () => {
         try {
           const exchange = { method: request.method, url, headers, ...(body === undefined ? {} : { body }) };
           const response = await transport.send(exchange);

@@ -91,6 +91,23 @@ describe.each(["oci", "acr"] as const)("the %s adapter writing blobs", (kind) =>
     expect(received().equals(large)).toBe(true);
   });
 
+  test.each(["POST", "PATCH", "PUT"])("starts a small upload again when its %s breaks off or fails", async (broken) => {
+    for (const how of ["reset", "status"]) {
+      const { script, stored } = takeUpload(({ method, nth, body }, response) => {
+        // An adapter that sends no PATCH for small uploads is broken off at its PUT.
+        if (nth > 1 || (method !== broken && !(broken === "PATCH" && method === "PUT" && body.length > 0)))
+          return false;
+        if (how === "reset") response.socket?.resetAndDestroy();
+        else response.writeHead(502).end();
+        return true;
+      });
+      const { repository, pauses } = await start(kind, script);
+      await repository.writeBlob(describeBytes(small), inParts(small, 3_000));
+      expect(stored()).toBe(describeBytes(small).digest);
+      expect(pauses).toHaveLength(1);
+    }
+  });
+
   test("refuses to believe a registry that stored something else", async () => {
     const other = describeBytes(Buffer.from("other")).digest;
     const { script } = takeUpload(({ method }, response) => {
