@@ -9,14 +9,16 @@ import { startProgress } from "./progress.ts";
 export interface ImageOptions {
   readonly json?: boolean;
   readonly platform?: string;
-  readonly indexCache?: string;
+  readonly cache?: string;
+  readonly strict?: boolean;
 }
 
 /** Adds those options. */
 export function addImageOptions(command: Command): Command {
   return command
     .option("--platform <os/arch>", "platform to pick from an index (default: linux/amd64)")
-    .option("--index-cache <folder>", "keep layer indexes here, so that a layer is read once only")
+    .option("--cache <folder>", "keep layer indexes here, so that a layer is read once only")
+    .option("--strict", "read shared layers rather than infer that they lack an older version's folder")
     .option("--json", "print one JSON object");
 }
 
@@ -33,7 +35,8 @@ export async function withEngine<Result>(
   const { createImageTools } = await import("../image-tools.ts");
   const progress = options.json === true ? undefined : await startProgress(process.stderr);
   const tools = createImageTools({
-    ...(options.indexCache === undefined ? {} : { indexCache: options.indexCache }),
+    ...(options.cache === undefined ? {} : { indexCache: options.cache }),
+    ...(options.strict === undefined ? {} : { strict: options.strict }),
     ...(progress === undefined ? {} : { onProgress: progress.add }),
   });
   try {
@@ -77,6 +80,7 @@ export function planRows(plan: PlanSummary, paint: Paint): (readonly [string, st
   ];
   if (packages.length > 0) rows.push(["packages", packages.slice(0, 20).join("\n")]);
   if (config.changed.length > 0) rows.push(["settings", config.changed.join(", ")]);
+  if (plan.assumed.length > 0) rows.push(["assumed new in anchor", plan.assumed.join("\n")]);
   rows.push(["download, whole", formatBytes(bytes.full)]);
   rows.push(["download, rebased", paint.bold(`${bytes.estimated ? "about " : ""}${formatBytes(bytes.delta)}`)]);
   return rows;

@@ -1,8 +1,7 @@
 // Compares two loaded images: reads the indexes that are needed, no others, and plans the delta.
 import type { Platform } from "../../core/image/descriptor.ts";
-import type { ContentRules } from "../../core/image/content-rules.ts";
 import type { LayerIndex } from "../../core/image/layer-entry.ts";
-import { planRebase, type FilePlan } from "../../core/image/plan-rebase.ts";
+import { planRebase, type FilePlan, type RebaseInput } from "../../core/image/plan-rebase.ts";
 import { formatReference } from "../../core/image/reference.ts";
 import { isSamePlatform } from "../../core/image/platform.ts";
 import { countSharedLayers } from "../../core/image/shared-layers.ts";
@@ -17,6 +16,9 @@ export interface ImagePair {
   readonly candidate: LoadedImage;
   readonly shared: number;
 }
+
+/** How files are compared; see `planRebase`. */
+export type ComparisonRules = Pick<RebaseInput, "rules" | "readBase" | "absent">;
 
 /** Two images and the plan that leads from one to the other. */
 export interface PlannedPair extends ImagePair {
@@ -50,7 +52,7 @@ export function pairOf(anchor: LoadedImage, candidate: LoadedImage): ImagePair {
 }
 
 /** Reads indexes, both images at once, shared layers only where the outcome depends on them, and plans. */
-export async function planPair(pair: ImagePair, reader: LayerReader, rules: ContentRules): Promise<PlannedPair> {
+export async function planPair(pair: ImagePair, reader: LayerReader, choice: ComparisonRules): Promise<PlannedPair> {
   const { anchor, candidate, shared } = pair;
   const kept = createKeptContents();
   const [anchorLayers, candidateLayers] = await Promise.all([
@@ -59,7 +61,7 @@ export async function planPair(pair: ImagePair, reader: LayerReader, rules: Cont
   ]);
   const base: LayerIndex[] = [];
   for (;;) {
-    const outcome = planRebase({ shared, base, anchor: anchorLayers, candidate: candidateLayers, rules });
+    const outcome = planRebase({ shared, base, anchor: anchorLayers, candidate: candidateLayers, ...choice });
     if (outcome.needs === undefined) {
       const indexes = [...base, ...candidateLayers].map((index, at): [number, LayerIndex] => [
         shared - base.length + at,

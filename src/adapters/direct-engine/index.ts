@@ -29,6 +29,11 @@ export interface DirectEngineOptions {
   /** Keeps layer indexes by digest; without one every comparison reads all unshared layers. */
   readonly cache?: ByteCache;
   readonly rules?: ContentRules;
+  /**
+   * Takes versioned paths that succeed each other (see `inferAbsent`) for proof enough instead of reading shared
+   * layers; what was inferred is reported as `assumed`. `verify` never infers.
+   */
+  readonly inferSuccessions?: boolean;
   /** Unpacked layers beyond this many bytes are refused. */
   readonly maxLayerBytes?: number;
   readonly onProgress?: (progress: ReadProgress) => void;
@@ -39,7 +44,8 @@ const MAX_MEASURED_BYTES = 8 * 1024 * 1024;
 
 /** Creates the engine. It holds no state between calls but the cache. */
 export function createDirectEngine(options: DirectEngineOptions): RebaseEngine & LayerIndexer {
-  const { registries, rules = {} } = options;
+  const { registries, rules = {}, inferSuccessions = false } = options;
+  const choice = { rules, readBase: inferSuccessions ? "doubtful" : "needed" } as const;
   const newReader = (): LayerReader => createLayerReader(options);
   const load = (request: PlanRequest): Promise<ImagePair> => loadPair(registries, request, platformOf(request));
 
@@ -49,7 +55,7 @@ export function createDirectEngine(options: DirectEngineOptions): RebaseEngine &
       const early = draftAtOnce(pair);
       if (early !== undefined) return completeEarly(early);
       const reader = newReader();
-      const planned = await planPair(pair, reader, rules);
+      const planned = await planPair(pair, reader, choice);
       return await measure(planned, reader);
     },
 
@@ -59,7 +65,7 @@ export function createDirectEngine(options: DirectEngineOptions): RebaseEngine &
       const early = draftAtOnce(pair);
       if (early !== undefined) return withoutPush(pair, completeEarly(early));
       const reader = newReader();
-      const planned = await planPair(pair, reader, rules);
+      const planned = await planPair(pair, reader, choice);
       const draft = draftPlanned(planned);
       if (draft.outcome !== "rebase") return withoutPush(pair, completeEarly(draft));
 
@@ -69,7 +75,8 @@ export function createDirectEngine(options: DirectEngineOptions): RebaseEngine &
       const { registry, repository } = target.repository;
       const reference = formatReference({ registry, repository, tag: target.tag, digest });
       const result = await loadImage(registries, reference);
-      const verified = await verifyResult({ ...planned, result }, reader, rules);
+      const absent = new Set(planned.plan.assumed.map(({ path }) => path));
+      const verified = await verifyResult({ ...planned, result }, reader, { rules, absent });
       return {
         ...complete(draft, weigh(deltas, image)),
         result: { reference: formatReference({ registry, repository, tag: target.tag }), digest },
@@ -86,7 +93,7 @@ export function createDirectEngine(options: DirectEngineOptions): RebaseEngine &
         anchorText === undefined ? undefined : loadImage(registries, anchorText, wanted),
       ]);
       const input = { result, candidate, ...(anchor === undefined ? {} : { anchor }) };
-      const verified = await verifyResult(input, newReader(), rules);
+      const verified = await verifyResult(input, newReader(), { rules });
       return { result: resolved(result), candidate: resolved(candidate), verified };
     },
 

@@ -45,7 +45,8 @@ export function draftPlanned(planned: PlannedPair): Draft {
     return draft(planned, "nothing", "no file and no setting differs in anything that counts", plan.files, drift);
   const { added, changed, removed } = plan.files;
   const reason = `${added} files added, ${changed} changed, ${removed} removed; ${config.length} settings changed`;
-  return draft(planned, "rebase", reason, plan.files, drift);
+  const assumed = plan.assumed.map(({ path }) => `/${displayPath(path)}`);
+  return draft(planned, "rebase", reason, plan.files, drift, boundDifferences(assumed));
 }
 
 function draft(
@@ -54,6 +55,7 @@ function draft(
   reason: string,
   files: PlanSummary["files"],
   drift: PlanSummary["drift"],
+  assumed: PlanSummary["assumed"] = [],
 ): Draft {
   const { anchor, candidate, shared } = pair;
   const { config, layers } = candidate.manifest;
@@ -68,6 +70,7 @@ function draft(
     files,
     drift,
     config: { changed: changesOf(pair) },
+    assumed,
   };
 }
 

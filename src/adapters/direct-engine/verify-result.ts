@@ -1,9 +1,8 @@
 // Proves that a pushed image equals its candidate, by what the registry hands out and not by what was sent.
-import type { ContentRules } from "../../core/image/content-rules.ts";
 import { listUnequalFields } from "../../core/image/image-config.ts";
 import { countSharedLayers } from "../../core/image/shared-layers.ts";
 import type { Verification } from "../../ports/rebase-engine.ts";
-import { pairOf, planPair } from "./compare-images.ts";
+import { pairOf, planPair, type ComparisonRules } from "./compare-images.ts";
 import type { LayerReader } from "./layer-reader.ts";
 import type { LoadedImage } from "./load-image.ts";
 import { boundDifferences, listFileDifferences } from "./summarize.ts";
@@ -25,13 +24,13 @@ export interface VerifyInput {
 export async function verifyResult(
   { result, candidate, anchor }: VerifyInput,
   reader: LayerReader,
-  rules: ContentRules,
+  choice: ComparisonRules,
 ): Promise<Verification> {
   const differences: string[] = [];
   for (const field of listUnequalFields(result.config, candidate.config)) differences.push(`config ${field} differs`);
   if (anchor !== undefined) differences.push(...(await verifyPrefix(result, anchor, reader)));
   if (result.digest !== candidate.digest) {
-    const planned = await planPair(pairOf(result, candidate), reader, rules);
+    const planned = await planPair(pairOf(result, candidate), reader, choice);
     differences.push(...listFileDifferences(planned));
   }
   return differences.length === 0 ? "exact" : boundDifferences(differences);
