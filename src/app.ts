@@ -18,6 +18,8 @@ import type { IotHub } from "./ports/iot-hub.ts";
 export interface App {
   readonly activities: Activities;
   readonly operations: Operations;
+  /** The present; the wall clock, or the faster one of an embedded stack. */
+  now(): Date;
   /** The intake of trigger events; `start` starts a release's orchestration unless it exists. */
   intake(start: (releaseId: string) => Promise<void>): Intake;
 }
@@ -51,6 +53,17 @@ function requireStorage(settings: Settings, service: "blob" | "table"): StorageA
     got: "nothing",
     want: `a connection string, or LIGHTER_STORAGE__${service}ServiceUri`,
   });
+}
+
+/**
+ * The clock by which releases are dated: the wall clock, unless `LIGHTER_CLOCK` (`{"originMs", "scale"}`) says that the
+ * stack around this app runs faster.
+ */
+function readClock(settings: Settings): () => Date {
+  const text = settings["LIGHTER_CLOCK"];
+  if (!text) return () => new Date();
+  const { originMs, scale } = JSON.parse(text) as { originMs: number; scale: number };
+  return () => new Date(originMs + (Date.now() - originMs) * scale);
 }
 
 function createStores(access: StorageAccess): Stores {
@@ -106,6 +119,7 @@ export function createApp(settings: Settings): App {
   return {
     activities: createActivities(ports),
     operations: createOperations(ports),
+    now: readClock(settings),
     intake: (start) => createIntake(ports, start),
   };
 }

@@ -20,7 +20,7 @@ import {
   type LiveDeployment,
 } from "../core/rollout/ledger.ts";
 import { decideRestore, type RestoreState } from "../core/rollout/restore.ts";
-import { parseSlots, slotOf, type Slot } from "../core/rollout/slots.ts";
+import { formatSlots, parseSlots, slotOf, type Slot } from "../core/rollout/slots.ts";
 import { decideStage, enterStage, type Observation, type StageState } from "../core/rollout/stage.ts";
 import { composeTargetCondition } from "../core/rollout/target-condition.ts";
 import { updateDocument } from "./documents.ts";
@@ -198,7 +198,7 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
       }
       const stage = (facts: Partial<StageProgress> & Pick<StageProgress, "state">): StageProgress => ({
         ring: rules.name,
-        slots: parseSlots(rules.slots),
+        slots: rules.slots,
         enteredAt: step.now,
         ...facts,
       });
@@ -274,7 +274,13 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
       );
       await ports.hub(hub).deployments.put(deployment);
       const to = baseline.kind === "module" ? (baseline.module.settings["image"] ?? "") : "no module (stopped)";
-      const rollback: RollbackProgress = { configurationId: id, reason, to, slots, state: "running" };
+      const rollback: RollbackProgress = {
+        configurationId: id,
+        reason,
+        to,
+        slots: formatSlots(slots),
+        state: "running",
+      };
       await book.update(step, {
         state: "rolling-back",
         finishStep: "rollout",
@@ -295,7 +301,7 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
       const entered: RestoreState = state ?? { enteredAtMs: Date.parse(step.now), agreement: { evaluations: 0 } };
       if (state === undefined) return { kind: "wait", state: entered, waitMs: pollMs };
 
-      const condition = composeTargetCondition(rollback.slots, product.rollout.targetCondition);
+      const condition = composeTargetCondition(parseSlots(rollback.slots), product.rollout.targetCondition);
       const seen = await observe(hub, rollback.configurationId, condition, step.now);
       const decision = decideRestore(seen, entered, product.rollout.gate.timeoutMinutes, pollMs);
       const progress: RollbackProgress = { ...rollback, expected: seen.expected, restored: seen.running };

@@ -84,7 +84,7 @@ app.http("openRelease", {
       ...(digest === undefined ? {} : { digest }),
       rerun,
     };
-    const outcome = await getApp().intake(createStarter(context)).accept(event, new Date());
+    const outcome = await getApp().intake(createStarter(context)).accept(event, getApp().now());
     return { status: outcome.releaseId === undefined ? 200 : 202, body: outcome };
   }),
 });
@@ -107,7 +107,7 @@ function registerCommand(kind: CommandKind): void {
     extraInputs: [df.input.durableClient()],
     handler: respond(async (request, context) => {
       const { reason } = await readBody(request, reasonSchema);
-      const record = await getApp().operations.command(request.params["id"] ?? "", kind, reason, new Date());
+      const record = await getApp().operations.command(request.params["id"] ?? "", kind, reason, getApp().now());
       await wakeRelease(context, record);
       return { status: 202, body: { id: record.id, command: kind } };
     }),

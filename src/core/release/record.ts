@@ -1,7 +1,6 @@
 // The release record: the lock and the read model of one release, and the rules by which it changes.
 import type { Money } from "../cost/tariff.ts";
 import type { Digest } from "../image/descriptor.ts";
-import type { Slot } from "../rollout/slots.ts";
 import type { TriggerEvent } from "./trigger-event.ts";
 import type { ReleaseId } from "./intake.ts";
 
@@ -50,7 +49,8 @@ export interface ReleaseSizes {
 /** One ring of one hub. */
 export interface StageProgress {
   readonly ring: string;
-  readonly slots: readonly Slot[];
+  /** As ranges, e.g. `00-04`. */
+  readonly slots: string;
   readonly state: "settling" | "gating" | "baking" | "passed" | "failed" | "stopped";
   readonly enteredAt: string;
   readonly finishedAt?: string;
@@ -69,7 +69,8 @@ export interface RollbackProgress {
   readonly configurationId: string;
   readonly reason: string;
   readonly to: string;
-  readonly slots: readonly Slot[];
+  /** Every slot that was exposed, as ranges. */
+  readonly slots: string;
   readonly state: "running" | "complete" | "incomplete";
   readonly expected?: number;
   readonly restored?: number;

@@ -29,3 +29,16 @@ export function parseSlots(ranges: string): Slot[] {
   }
   return [...slots].sort();
 }
+
+/** Writes slots as `parseSlots` reads them, e.g. `00-02,10`. */
+export function formatSlots(slots: readonly Slot[]): string {
+  const ranges: [number, number][] = [];
+  for (const slot of [...new Set(slots)].sort().map(Number)) {
+    const last = ranges.at(-1);
+    if (last !== undefined && last[1] === slot - 1) last[1] = slot;
+    else ranges.push([slot, slot]);
+  }
+  return ranges
+    .map(([from, to]) => (from === to ? formatSlot(from) : `${formatSlot(from)}-${formatSlot(to)}`))
+    .join(",");
+}

@@ -22,7 +22,7 @@ const record: ReleaseRecord = {
 };
 const T1 = "2026-01-01T00:01:00.000Z";
 const T2 = "2026-01-01T00:02:00.000Z";
-const stage = { ring: "canary", slots: ["00"], state: "settling", enteredAt: T1 } as const;
+const stage = { ring: "canary", slots: "00-04", state: "settling", enteredAt: T1 } as const;
 
 describe("applyUpdate", () => {
   test.each<ReleaseUpdate>([

@@ -13,7 +13,7 @@ import {
   withDeployment,
   type LiveDeployment,
 } from "../../../src/core/rollout/ledger.ts";
-import { parseSlots, slotOf } from "../../../src/core/rollout/slots.ts";
+import { formatSlots, parseSlots, slotOf } from "../../../src/core/rollout/slots.ts";
 import { composeTargetCondition } from "../../../src/core/rollout/target-condition.ts";
 import { sampleConfig } from "../../support/config.ts";
 
@@ -34,6 +34,7 @@ describe("slots", () => {
 
   test("ranges expand in order and without repetition", () => {
     expect(parseSlots("10,00-02,01")).toEqual(["00", "01", "02", "10"]);
+    expect(formatSlots(["10", "02", "00", "01", "02"])).toBe("00-02,10");
   });
 });
 

@@ -1,0 +1,88 @@
+// The functions host as a child process that can be killed and started again on the same port and history.
+import { spawn, type ChildProcess } from "node:child_process";
+import { createWriteStream } from "node:fs";
+import { extname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { LighterError } from "../src/core/errors.ts";
+import type { ProcessOptions } from "./functions-host/main.ts";
+
+/** A functions host that outlives its process. */
+export interface HostProcess {
+  /** The same before and after a restart. */
+  readonly url: string;
+  /** A host key: opens every function. */
+  readonly key: string;
+  /** Kills the process with SIGKILL, at whatever it does. */
+  kill(): Promise<void>;
+  /** Starts a new process over the history that a killed one left. */
+  restart(): Promise<void>;
+  /** Ends it in good order. */
+  close(): Promise<void>;
+}
+
+interface Started {
+  readonly url: string;
+  readonly keys: { readonly host: Readonly<Record<string, string>> };
+}
+
+/** What to run, and the file that takes the process's log. */
+export interface HostProcessOptions extends ProcessOptions {
+  readonly logFile: string;
+}
+
+/**
+ * Starts a host.
+ * @throws LighterError HOST_FAILED when the process ends before it serves
+ */
+export async function startHostProcess({ logFile, ...options }: HostProcessOptions): Promise<HostProcess> {
+  const script = join(import.meta.dirname, "functions-host", `main${extname(import.meta.filename)}`);
+  const log = createWriteStream(logFile, { flags: "a" });
+  let child: ChildProcess;
+  let exited: Promise<void>;
+
+  async function start(port: number): Promise<Started> {
+    const started = spawn(process.execPath, ["--enable-source-maps", script, "--options", "-"], {
+      stdio: ["pipe", "pipe", "pipe"],
+      cwd: options.app.folder,
+    });
+    child = started;
+    exited = new Promise((resolve) => started.once("exit", () => resolve()));
+    let tail = "";
+    started.stderr.on("data", (chunk: Buffer) => {
+      log.write(chunk);
+      tail = (tail + chunk.toString()).slice(-2_000);
+    });
+    started.stdin.end(JSON.stringify({ ...options, port }));
+    return new Promise<Started>((resolve, reject) => {
+      createInterface(started.stdout).once("line", (line) => resolve(JSON.parse(line) as Started));
+      started.once("exit", (code, signal) =>
+        reject(
+          new LighterError("HOST_FAILED", {
+            operation: "start functions host",
+            subject: options.app.folder,
+            got: `exit ${code ?? signal}: ${tail.trim()}`,
+            want: "a host that serves",
+          }),
+        ),
+      );
+    });
+  }
+
+  const { url, keys } = await start(options.port ?? 0);
+  return {
+    url,
+    key: Object.values(keys.host)[0] ?? "",
+    async kill() {
+      child.kill("SIGKILL");
+      await exited;
+    },
+    async restart() {
+      await start(Number(new URL(url).port));
+    },
+    async close() {
+      child.kill("SIGTERM");
+      await exited;
+      await new Promise<void>((resolve) => log.end(() => resolve()));
+    },
+  };
+}
