@@ -4,10 +4,18 @@ import type { TokenCredential } from "@azure/core-auth";
 import { LighterError } from "../../core/errors.ts";
 import type { DocumentStore } from "../../ports/documents.ts";
 
-/** A string property holds at most 32 Ki UTF-16 units; longer documents are spread over several, by whole code points. */
-const CHUNK = 16_000;
+/** A string property holds at most 32 Ki UTF-16 units; longer documents are spread over several. */
+const CHUNK = 32_000;
 /** A row holds at most 1 MiB. */
-const MAX_CHUNKS = 30;
+const MAX_CHUNKS = 15;
+
+/** JSON in ASCII alone, so that neither a cut between chunks nor one between packets can split a character. */
+function toAscii(value: unknown): string {
+  return JSON.stringify(value).replaceAll(
+    /[\u0080-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
 
 /** How to reach a storage account: a connection string, or its endpoint with an identity. */
 export type StorageAccess =
@@ -15,8 +23,8 @@ export type StorageAccess =
   | { readonly endpoint: string; readonly credential: TokenCredential };
 
 function toRow(partition: string, key: string, value: unknown): TableEntity {
-  const text = JSON.stringify(value);
-  const chunks = text.match(new RegExp(`[^]{1,${CHUNK}}`, "gu")) ?? [];
+  const text = toAscii(value);
+  const chunks = text.match(new RegExp(`[^]{1,${CHUNK}}`, "g")) ?? [];
   if (chunks.length > MAX_CHUNKS) {
     throw new LighterError("DOCUMENT_TOO_LARGE", {
       operation: "store document",
