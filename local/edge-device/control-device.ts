@@ -4,8 +4,7 @@ import { openContentStore } from "./content-store.ts";
 import type { PulledImage } from "./pull-image.ts";
 import { pullImage } from "./pull-image.ts";
 import type { RegistryCredential } from "./registry-client.ts";
-import { createRegistryClient } from "./registry-client.ts";
-import { deviceUserAgent } from "./edge-device.ts";
+import { createRegistryClient, deviceUserAgent } from "./registry-client.ts";
 
 /** A device that only pulls. */
 export interface ControlDevice {

@@ -11,7 +11,7 @@ import type { ModuleState } from "./module-lifecycle.ts";
 import { createModuleRunner } from "./module-runner.ts";
 import { localPlatform } from "./pull-image.ts";
 import { createReconciler } from "./reconciler.ts";
-import { createRegistryClient } from "./registry-client.ts";
+import { createRegistryClient, deviceUserAgent } from "./registry-client.ts";
 import type { ReportedProperties } from "./reported.ts";
 import { diffReported, reportAgent } from "./reported.ts";
 
@@ -50,13 +50,6 @@ interface SavedState {
 
 const DAY_MS = 86_400_000;
 const UNUSED_IMAGE_MS = 7 * DAY_MS;
-
-/** The User-Agent by which a registry can tell the traffic of devices apart: its `client/…` token names the device. */
-export function deviceUserAgent(deviceId: string): string {
-  // A parenthesis would end the token.
-  const label = encodeURIComponent(deviceId).replace(/[()]/g, (mark) => `%${mark.charCodeAt(0).toString(16)}`);
-  return `lighter-edge-device/1 client/${label}`;
-}
 
 /**
  * Creates a device and connects it.

@@ -29,6 +29,13 @@ export function registryUrl(registry: string): string {
   return `${LOOPBACK.test(registry) ? "http" : "https"}://${registry}`;
 }
 
+/** The User-Agent by which a registry can tell the traffic of devices apart: its `client/…` token names the device. */
+export function deviceUserAgent(deviceId: string): string {
+  // A parenthesis would end the token.
+  const label = encodeURIComponent(deviceId).replace(/[()]/g, (mark) => `%${mark.charCodeAt(0).toString(16)}`);
+  return `lighter-edge-device/1 client/${label}`;
+}
+
 /** The parameters of a `WWW-Authenticate` challenge of one scheme (RFC 9110 §11.6.1), or undefined when it is not offered. */
 function readChallenge(header: string, scheme: string): Record<string, string> | undefined {
   const start = new RegExp(`(?:^|,)\\s*${scheme}(?=\\s|$)`, "i").exec(header);

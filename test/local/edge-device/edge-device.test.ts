@@ -7,6 +7,8 @@ import type { SteppedClock } from "../../../local/clock.ts";
 import { createSteppedClock } from "../../../local/clock.ts";
 import type { EdgeDevice } from "../../../local/edge-device/edge-device.ts";
 import { createEdgeDevice } from "../../../local/edge-device/edge-device.ts";
+import type { RuntimeStatus } from "../../../local/edge-device/module-lifecycle.ts";
+import { TRANSITIONS } from "../../../local/edge-device/module-lifecycle.ts";
 import type { TestGateway } from "./test-gateway.ts";
 import { createTestGateway } from "./test-gateway.ts";
 import type { TestEntry, TestImage, TestLayer } from "./test-images.ts";
@@ -36,7 +38,32 @@ afterEach(async () => {
   await Promise.all(devices.map((device) => device.close()));
   await registry.close();
   rmSync(folder, { recursive: true, force: true });
+  const bad = devices.flatMap(({ deviceId }) => badTransitions(deviceId));
+  if (bad.length > 0) throw new Error(`reported what cannot follow: ${bad.join("; ")}`);
 });
+
+/** Changes of a module's reported status that the table does not know; a module with another image is another one. */
+function badTransitions(deviceId: string): string[] {
+  const bad: string[] = [];
+  const last = new Map<string, { status: RuntimeStatus; image: unknown }>();
+  for (const { after } of gateway.reports(deviceId)) {
+    const modules = (after["modules"] ?? {}) as Record<
+      string,
+      { runtimeStatus: RuntimeStatus; settings: { image: unknown } }
+    >;
+    for (const name of last.keys()) if (!(name in modules)) last.delete(name);
+    for (const [name, { runtimeStatus: status, settings }] of Object.entries(modules)) {
+      const before = last.get(name);
+      const allowed =
+        before === undefined ? ["unknown", ...TRANSITIONS.unknown] : [before.status, ...TRANSITIONS[before.status]];
+      if ((before === undefined || before.image === settings.image) && !allowed.includes(status)) {
+        bad.push(`${name}: ${before?.status ?? "nothing"} to ${status}`);
+      }
+      last.set(name, { status, image: settings.image });
+    }
+  }
+  return bad;
+}
 
 function asBinary(entry: TestEntry): TestEntry {
   return { ...entry, content: Buffer.from(entry.content as string, "latin1") };
