@@ -30,7 +30,8 @@ export async function startScriptedRegistry(script: Script): Promise<ScriptedReg
   const seen: SeenRequest[] = [];
   const connections = new Set<object>();
   const whenIdle: (() => void)[] = [];
-  const server = createServer((request, response) => {
+  // Idle connections stay open until the client or the test ends them.
+  const server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {

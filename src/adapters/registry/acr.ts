@@ -16,7 +16,7 @@ import { CHUNK_BYTES } from "./upload.ts";
 /** What an ACR repository needs besides: the identity, and the Entra audience of its cloud. */
 export interface AcrRepositoryOptions extends RepositoryOptions {
   readonly transport: Transport;
-  readonly credential: () => Promise<TokenCredential>;
+  readonly credential: TokenCredential;
   readonly audience: string;
 }
 
@@ -75,10 +75,9 @@ export function createAcrRepository(options: AcrRepositoryOptions): Repository {
 async function createClient(options: AcrRepositoryOptions): Promise<ContainerRegistryContentClient> {
   const { registry, repository, base, transport, credential, audience } = options;
   // Loaded on first use: a command that only talks to a local registry does not pay for the SDK.
-  const [{ ContainerRegistryContentClient }, { createHttpHeaders }, identity] = await Promise.all([
+  const [{ ContainerRegistryContentClient }, { createHttpHeaders }] = await Promise.all([
     import("@azure/container-registry"),
     import("@azure/core-rest-pipeline"),
-    credential(),
   ]);
   const names = createNames(registry, repository);
   const httpClient = createSdkHttpClient({
@@ -88,7 +87,7 @@ async function createClient(options: AcrRepositoryOptions): Promise<ContainerReg
     createHeaders: createHttpHeaders,
     operationOf: ({ method }) => names.describe(method, "", "NAME_UNKNOWN"),
   });
-  return new ContainerRegistryContentClient(`https://${base.host}`, repository, identity, {
+  return new ContainerRegistryContentClient(`https://${base.host}`, repository, credential, {
     httpClient,
     audience,
     retryOptions: { maxRetries: 0 },

@@ -1,5 +1,5 @@
 // Opens repositories of any registry: Azure Container Registry by its SDK, all others over the OCI distribution API.
-import type { TokenCredential } from "@azure/core-auth";
+import type { AccessToken, TokenCredential } from "@azure/core-auth";
 import type { Registries, Repository } from "../../ports/registry.ts";
 import { createAcrRepository } from "./acr.ts";
 import { createAuthorizer } from "./authorizer.ts";
@@ -65,19 +65,19 @@ export function createRegistries(options: RegistriesOptions = {}): ClosableRegis
     const found = forced === "acr" ? undefined : await findCredentials(registry);
     const kind = forced ?? (isAcr(registry) && found === undefined ? "acr" : "oci");
     const credentials: RegistryCredentials | undefined =
-      kind === "acr" ? { type: "entra", getToken: () => getEntraToken(registry) } : found;
+      kind === "acr" ? { type: "entra", getToken: async () => (await getEntraToken(registry)).token } : found;
     const tokens = createTokenSource({ base, credentials, transport, now: retry.now });
     const authorizer = createAuthorizer({ base, credentials, tokens, now: retry.now });
     return { kind, base, session: createSession({ base, transport, authorizer, retry }) };
   };
-  const getEntraToken = async (registry: string): Promise<string> => {
+  const getEntraToken = async (registry: string): Promise<AccessToken> => {
     const operation = { operation: "get Entra token for", subject: registry, notFound: "UNAUTHORIZED" } as const;
     const identity = await tokenCredential();
     const token = await identity.getToken(`${acrAudience(registry)}/.default`).catch((error: unknown) => {
       throw fail("UNAUTHORIZED", operation, { got: error instanceof Error ? error.message : "no token" });
     });
     if (token === null) throw fail("UNAUTHORIZED", operation, { got: "no token" });
-    return token.token;
+    return token;
   };
   const openConnection = (registry: string): Promise<Connection> => {
     let connection = connections.get(registry);
@@ -98,8 +98,8 @@ export function createRegistries(options: RegistriesOptions = {}): ClosableRegis
         const { kind, base, session } = await openConnection(registry);
         const common = { registry, repository: fullName, base, session, retry };
         if (kind === "oci") return createOciRepository(common);
-        const audience = acrAudience(registry);
-        return createAcrRepository({ ...common, transport, credential: tokenCredential, audience });
+        const credential = { getToken: () => getEntraToken(registry) };
+        return createAcrRepository({ ...common, transport, credential, audience: acrAudience(registry) });
       });
       return createDeferredRepository(registry, fullName, open);
     },

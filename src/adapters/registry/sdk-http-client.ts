@@ -1,7 +1,7 @@
 // Carries the Azure SDK's requests over our own transport, and smooths what the SDK trips over.
 import { Readable } from "node:stream";
 import type { HttpClient, PipelineRequest, PipelineResponse } from "@azure/core-rest-pipeline";
-import { failByAnswer, failByConnection, type Operation, TRANSIENT_STATUSES } from "./failure.ts";
+import { fail, failByAnswer, failByConnection, type Operation, TRANSIENT_STATUSES } from "./failure.ts";
 import { resolveUrl } from "./hosts.ts";
 import { manifestTooLarge, MAX_MANIFEST_BYTES } from "./manifests.ts";
 import { parseRetryAfter, retry, type RetryPolicy } from "./retry.ts";
@@ -32,7 +32,8 @@ export function createSdkHttpClient(options: {
       if (url.host === base.host) url.protocol = base.protocol;
       const headers = request.headers.toJSON();
       const body = toBytes(request.body);
-      const repeatable = request.method === "GET" || /\/manifests\/|^\/oauth2\//.test(url.pathname);
+      const isTokenCall = url.pathname.startsWith("/oauth2/");
+      const repeatable = request.method === "GET" || isTokenCall || url.pathname.includes("/manifests/");
       return retry(repeatable ? policy : { ...policy, attempts: 1 }, async () => {
         try {
           const exchange = { method: request.method, url, headers, ...(body === undefined ? {} : { body }) };
@@ -42,7 +43,11 @@ export function createSdkHttpClient(options: {
           const { status } = response;
           if (TRANSIENT_STATUSES.has(status)) {
             const afterMs = parseRetryAfter(response.headers["retry-after"], policy.now());
-            return { failed: failByAnswer(operation, { status, text: bytes.toString() }), afterMs };
+            return { failed: failByAnswer(operation, { status, text: isTokenCall ? "" : bytes.toString() }), afterMs };
+          }
+          // The SDK would put the answer's text into its error, which may repeat a token.
+          if (isTokenCall && status >= 400) {
+            return { failed: fail("UNAUTHORIZED", operation, { got: `status ${status} of the token server` }) };
           }
           const raw: Record<string, string> = {};
           for (const [name, value] of Object.entries(response.headers)) raw[name] = String(value);

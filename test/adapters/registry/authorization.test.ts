@@ -260,13 +260,28 @@ describe("an Entra identity", () => {
     });
   });
 
-  test("that cannot be proved is UNAUTHORIZED", async () => {
-    const registry = await startBearer((host) => `Bearer realm="http://${host}/oauth2/token",service="s"`);
-    const none = entra(registry, async () => null);
-    expect((await failureOf(collect(openApp(none, registry).readBlob(blob)))).code).toBe("UNAUTHORIZED");
-    const failing = entra(registry, () => Promise.reject(new Error("no identity here")));
-    const error = await failureOf(collect(openApp(failing, registry).readBlob(blob)));
-    expect(error).toMatchObject({ code: "UNAUTHORIZED", got: "no identity here" });
+  test("that cannot be proved is UNAUTHORIZED, for blobs and for manifests", async () => {
+    const scope = "repository:team/app:pull";
+    const registry = await startBearer(
+      (host) => `Bearer realm="http://${host}/oauth2/token",service="s",scope="${scope}"`,
+    );
+    const none = openApp(
+      entra(registry, async () => null),
+      registry,
+    );
+    const failing = openApp(
+      entra(registry, () => Promise.reject(new Error("no identity here"))),
+      registry,
+    );
+    for (const [repository, got] of [
+      [none, "no token"],
+      [failing, "no identity here"],
+    ] as const) {
+      const wanted = { code: "UNAUTHORIZED", got, retryable: false };
+      expect(await failureOf(collect(repository.readBlob(blob)))).toMatchObject(wanted);
+      expect(await failureOf(repository.getManifest("v1"))).toMatchObject(wanted);
+    }
+    expect(tokenRequests(registry)).toHaveLength(0);
   });
 });
 
@@ -319,11 +334,35 @@ test("no error shows a password or a token, however it is printed", async () => 
       record(await failureOf(openApp(connect(credentials), registry).getManifest("v1")));
     }
   }
+  const jwt = `x.${Buffer.from('{"exp":4000000000}').toString("base64url")}.refresh-secret`;
+  for (const [where, status] of [
+    ["exchange", 401],
+    ["exchange", 500],
+    ["token", 401],
+    ["token", 500],
+    ["manifest", 403],
+    ["manifest", 500],
+  ] as const) {
+    const acr = await start(({ path, headers }, response) => {
+      const scope = "repository:team/app:pull";
+      const challenge = `Bearer realm="http://${headers.host}/oauth2/token",service="s",scope="${scope}"`;
+      if (path.endsWith(where)) response.writeHead(status).end("good-1 refresh-secret");
+      else if (path === "/oauth2/exchange") response.end(JSON.stringify({ refresh_token: jwt }));
+      else if (path === "/oauth2/token") response.end('{"access_token":"good-1"}');
+      else if (headers.authorization === undefined) response.writeHead(401, { "www-authenticate": challenge }).end();
+      else response.writeHead(status).end();
+    });
+    const getToken = async () => ({ token: "s3cret-p4ssword", expiresOnTimestamp: 4e12 });
+    const options = { kinds: { [acr.host]: "acr" }, tokenCredential: async () => ({ getToken }) } as const;
+    const repository = openApp(connect(undefined, options), acr);
+    record(await failureOf(repository.getManifest("v1")));
+    record(await failureOf(collect(repository.readBlob(blob))));
+  }
   const dropping = await start(({ headers }, response) => {
     if (headers.authorization !== undefined) response.socket?.resetAndDestroy();
     else response.writeHead(401, { "www-authenticate": "Basic" }).end();
   });
   record(await failureOf(openApp(connect(PASSWORD), dropping).getManifest("v1")));
-  expect(shown.length).toBeGreaterThan(60);
+  expect(shown.length).toBeGreaterThan(100);
   for (const text of shown) for (const secret of secrets) expect(text).not.toContain(secret);
 });
