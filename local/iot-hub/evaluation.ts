@@ -53,6 +53,8 @@ export function createEvaluation(options: EvaluationOptions): Evaluation {
   const configurations = new Map<Configuration, Targets>();
   const removed = new Map<Configuration, Targets>();
   const assigned: (Assignment | undefined)[] = [];
+  /** When configurations that changed are evaluated; those due together are evaluated together. */
+  const due = new Map<Configuration, number>();
   let changed = new Set<Device>();
   const cancels = new Set<() => void>();
 
@@ -121,30 +123,37 @@ export function createEvaluation(options: EvaluationOptions): Evaluation {
     }
   };
 
-  const evaluateOne = (configuration: Configuration): void => {
-    const dirty = new Set<Device>();
-    const gone = removed.get(configuration);
-    if (gone !== undefined) {
+  const evaluate = (chosen: readonly Configuration[], dirty: Set<Device>): void => {
+    for (const configuration of chosen) {
+      due.delete(configuration);
+      const gone = removed.get(configuration);
+      if (gone !== undefined) addTargeted(gone, dirty);
       removed.delete(configuration);
-      addTargeted(gone, dirty);
+      const targets = configurations.get(configuration);
+      if (targets !== undefined) testAll(configuration, targets, dirty);
     }
-    const targets = configurations.get(configuration);
-    if (targets !== undefined) testAll(configuration, targets, dirty);
     resolve(dirty);
-    if (targets !== undefined) options.evaluated([configuration]);
+    options.evaluated(chosen.filter((configuration) => configurations.has(configuration)));
+  };
+
+  const evaluateDue = (): void => {
+    const now = clock.now();
+    const ready = [...due].filter(([, dueMs]) => dueMs <= now).map(([configuration]) => configuration);
+    if (ready.length > 0) evaluate(ready, new Set());
+  };
+
+  const evaluateSoon = (configuration: Configuration): void => {
+    due.set(configuration, clock.now() + options.delayMs);
+    later(options.delayMs, evaluateDue);
   };
 
   const evaluateAll = (): void => {
     const dirty = new Set<Device>();
-    for (const targets of removed.values()) addTargeted(targets, dirty);
-    removed.clear();
     for (const [configuration, targets] of configurations) {
-      testAll(configuration, targets, dirty);
       for (const device of changed) if (test(configuration, targets, device)) dirty.add(device);
     }
     changed = new Set();
-    resolve(dirty);
-    options.evaluated([...configurations.keys()]);
+    evaluate([...configurations.keys(), ...removed.keys()], dirty);
   };
 
   let nextTickMs = clock.now() + options.intervalMs;
@@ -176,14 +185,14 @@ export function createEvaluation(options: EvaluationOptions): Evaluation {
       if (targets === undefined)
         configurations.set(configuration, { bits: new Uint8Array(0), count: 0, priority: undefined, stale: true });
       else targets.stale = true;
-      later(options.delayMs, () => evaluateOne(configuration));
+      evaluateSoon(configuration);
     },
     remove(configuration) {
       const targets = configurations.get(configuration);
       if (targets === undefined) return;
       configurations.delete(configuration);
       removed.set(configuration, targets);
-      later(options.delayMs, () => evaluateOne(configuration));
+      evaluateSoon(configuration);
     },
     countTargets: (configuration) => configurations.get(configuration)?.count ?? 0,
     assignmentOf: (device) => assigned[device.index],
