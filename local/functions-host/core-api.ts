@@ -148,6 +148,8 @@ export function createCoreApi(log: LogSink): CoreApi {
   };
 }
 
+/** The hook of Node's CommonJS loader that bundlers and instrumentation replace. */
+const LOAD = "_load";
 type Load = (this: unknown, request: string, ...rest: unknown[]) => unknown;
 let injected = false;
 
@@ -167,9 +169,9 @@ export function injectCoreApi(module: object): void {
     });
   }
   injected = true;
-  const loader = Module as unknown as { _load: Load };
-  const load = loader._load;
-  loader._load = function (request, ...rest) {
+  const loader = Module as unknown as { [LOAD]: Load };
+  const load = loader[LOAD];
+  loader[LOAD] = function (request, ...rest) {
     return request === "@azure/functions-core" ? module : load.call(this, request, ...rest);
   };
 }

@@ -1,6 +1,5 @@
 // The typed errors of the functions host: what an app or its settings ask for that cannot be served.
 import { LighterError } from "../../src/core/errors.ts";
-import type { ErrorFacts } from "../../src/core/errors.ts";
 
 /** What went wrong; callers branch on it. */
 export type FunctionsHostErrorCode =
@@ -19,10 +18,6 @@ export type FunctionsHostErrorCode =
 /** A failure of the functions host itself, as opposed to one thrown by the app's code. */
 export class FunctionsHostError extends LighterError<FunctionsHostErrorCode> {
   override readonly name = "FunctionsHostError";
-
-  constructor(code: FunctionsHostErrorCode, facts: ErrorFacts) {
-    super(code, facts);
-  }
 }
 
 /** The message of anything thrown, for logs and for Durable's history. */

@@ -160,7 +160,10 @@ export async function createFunctionsHost(options: FunctionsHostOptions): Promis
     }
 
     const admin = createAdmin({
-      ...{ keys, warnings, functions, startedAt },
+      keys,
+      warnings,
+      functions,
+      startedAt,
       run: (fn, trigger) =>
         void invoke({ fn, trigger }).catch((error: unknown) =>
           log({ level: "error", category: "host", message: messageOf(error), functionName: fn.name }),

@@ -39,12 +39,10 @@ function findEntries(folder: string): string[] {
   const files = typeof main === "string" ? globSync(main, { cwd: folder }).sort() : [];
   if (files.length === 0) {
     throw new FunctionsHostError("APP_LOAD_FAILED", {
-      ...{
-        operation: "find entry files of",
-        subject: folder,
-        got: `main ${JSON.stringify(main)}`,
-        want: "a glob that matches files",
-      },
+      operation: "find entry files of",
+      subject: folder,
+      got: `main ${JSON.stringify(main)}`,
+      want: "a glob that matches files",
     });
   }
   return files.map((file) => join(folder, file));

@@ -50,11 +50,15 @@ export function createActivities(options: ActivitiesOptions): Activities {
     const batch = finished;
     finished = [];
     if (batch.length === 0) return;
-    store.transaction(() => {
-      for (const { item, fact } of batch) {
-        if (store.takeActivity(item.seq)) instances.deliver(item.instanceId, item.executionId, fact);
-      }
-    });
+    try {
+      store.transaction(() => {
+        for (const { item, fact } of batch) {
+          if (store.takeActivity(item.seq)) instances.deliver(item.instanceId, item.executionId, fact);
+        }
+      });
+    } catch (error) {
+      failed("outcomes of activities", error);
+    }
   }
 
   async function execute(item: ActivityItem): Promise<HistoryFact> {

@@ -70,12 +70,25 @@ export function createEngine(options: EngineOptions): Engine {
   const wakeEntity = (id: string): void => entityQueue.wake(id);
   const instances = createInstances({ store, now, newId, wake, changed });
   const activities = createActivities({
-    ...{ store, instances, invoke, callHttp, failed, maxConcurrent: settings.maxConcurrentActivityFunctions },
+    store,
+    instances,
+    invoke,
+    callHttp,
+    failed,
+    maxConcurrent: settings.maxConcurrentActivityFunctions,
     findFunction: (name) => findFunction("activity", name),
   });
   const timers = createTimers(store, instances, clock);
   const runTurn = createOrchestrations({
-    ...{ store, instances, invoke, warnings, now, newId, findFunction, wake, changed },
+    store,
+    instances,
+    invoke,
+    warnings,
+    now,
+    newId,
+    findFunction,
+    wake,
+    changed,
     httpSleepMs: settings.httpSettings.defaultAsyncRequestSleepTimeMilliseconds,
     start(effects) {
       activities.add(effects.activities);
@@ -84,7 +97,12 @@ export function createEngine(options: EngineOptions): Engine {
     },
   });
   const runEntity = createEntities({
-    ...{ store, instances, invoke, newId, maxBatch: settings.maxEntityOperationBatchSize, wake: wakeEntity },
+    store,
+    instances,
+    invoke,
+    newId,
+    maxBatch: settings.maxEntityOperationBatchSize,
+    wake: wakeEntity,
     findFunction: (name) => findFunction("entity", name),
   });
   const orchestrationQueue = createKeyedQueue(settings.maxConcurrentOrchestratorFunctions, runTurn, failed);

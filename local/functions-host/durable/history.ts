@@ -75,8 +75,8 @@ export function toEvent(fact: HistoryFact, timestampMs: number): HistoryEvent {
 }
 
 /** The stored form: JSON with the time in ms, without the flag that only holds within a turn. */
-export function serializeEvent({ IsPlayed: _, Timestamp, ...fact }: HistoryEvent): string {
-  return JSON.stringify({ ...fact, Timestamp: Timestamp.getTime() });
+export function serializeEvent(event: HistoryEvent): string {
+  return JSON.stringify({ ...event, Timestamp: event.Timestamp.getTime(), IsPlayed: undefined });
 }
 
 /** Reads the stored form of an event of an earlier turn. */

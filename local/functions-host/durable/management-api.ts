@@ -83,7 +83,7 @@ export function createManagementApi({ engine, links }: ManagementApiOptions): (p
         Message: `The function '${functionName}' doesn't exist, is disabled, or is not an orchestrator function.`,
       });
     }
-    if (id.startsWith("@") || /[/\\#?\u0000-\u001f]/.test(id) || id.length > 100) {
+    if (id.startsWith("@") || /[/\\#?\p{Cc}]/u.test(id) || id.length > 100) {
       return sendJson(exchange, 400, {
         Message: "Instance ids have 1 to 100 characters, no leading @ and none of / \\ # ? and control characters.",
       });
@@ -204,14 +204,18 @@ export function createManagementApi({ engine, links }: ManagementApiOptions): (p
 /** The body as JSON text, `null` when empty; answers 400 or 413 and returns undefined when it is neither. */
 async function readJsonText(exchange: HttpExchange): Promise<string | undefined> {
   const body = await readBody(exchange.request, MAX_BODY_BYTES);
-  if (body === undefined) return void sendTooLarge(exchange);
+  if (body === undefined) {
+    sendTooLarge(exchange);
+    return undefined;
+  }
   const text = body.toString();
   if (text === "") return "null";
   try {
     JSON.parse(text);
     return text;
   } catch {
-    return void sendJson(exchange, 400, { Message: "The body is not valid JSON." });
+    sendJson(exchange, 400, { Message: "The body is not valid JSON." });
+    return undefined;
   }
 }
 

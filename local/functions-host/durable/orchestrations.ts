@@ -245,8 +245,14 @@ export function createOrchestrations(options: OrchestrationsOptions): (id: strin
       outcome.replay === undefined
         ? { work: [], canceledTimers: [], openIds: [], end: failedEnd(functionName, outcome.state.error ?? "") }
         : planTurn({
-            ...{ instanceId: id, functionName, executionId, now: startedAt, scheduled: history.scheduled, outcomes },
-            ...{ replay: outcome.replay, state: outcome.state },
+            instanceId: id,
+            functionName,
+            executionId,
+            now: startedAt,
+            scheduled: history.scheduled,
+            outcomes,
+            replay: outcome.replay,
+            state: outcome.state,
             findFunction: (kind, name) => findFunction(kind, name)?.name,
           });
     commit(instance, history, { fresh, plan, lastSeq, startedAt, canceledTimers: plan.canceledTimers });

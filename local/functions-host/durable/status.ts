@@ -43,8 +43,11 @@ function parseJson(text: string | null): unknown {
 function describeHistory(history: readonly HistoryEvent[], withOutput: boolean): Record<string, unknown>[] {
   const scheduled = new Map(history.filter(({ EventId }) => EventId >= 0).map((event) => [event.EventId, event]));
   const hidden: readonly number[] = [
-    ...[EventType.OrchestratorStarted, EventType.OrchestratorCompleted, EventType.TaskScheduled],
-    ...[EventType.TimerCreated, EventType.SubOrchestrationInstanceCreated],
+    EventType.OrchestratorStarted,
+    EventType.OrchestratorCompleted,
+    EventType.TaskScheduled,
+    EventType.TimerCreated,
+    EventType.SubOrchestrationInstanceCreated,
   ];
   return history
     .filter((event) => !hidden.includes(event.EventType))

@@ -120,8 +120,19 @@ export function createDurableStore(db: Storage): DurableStore {
         instance;
       db.run(
         "INSERT OR REPLACE INTO instances VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        ...[id, name, version ?? null, executionId, status, input, output, customStatus, createdAt, updatedAt],
-        ...[parent?.instanceId ?? null, parent?.executionId ?? null, parent?.taskId ?? null],
+        id,
+        name,
+        version ?? null,
+        executionId,
+        status,
+        input,
+        output,
+        customStatus,
+        createdAt,
+        updatedAt,
+        parent?.instanceId ?? null,
+        parent?.executionId ?? null,
+        parent?.taskId ?? null,
       );
     },
     listInstances({ createdFrom = -MAX_SEQ, createdTo = MAX_SEQ, statuses, idPrefix = "" }, limit, after) {
@@ -130,14 +141,15 @@ export function createDurableStore(db: Storage): DurableStore {
         `SELECT * FROM instances WHERE (created_at, id) > (?, ?) AND created_at BETWEEN ? AND ?
            AND (? = '' OR instr(?, ',' || status || ',') > 0) AND substr(id, 1, ?) = ?
          ORDER BY created_at, id LIMIT ?`,
-        ...[afterCreated, afterId, createdFrom, createdTo],
-        ...[
-          statuses === undefined ? "" : "some",
-          `,${statuses?.join(",") ?? ""},`,
-          idPrefix.length,
-          idPrefix,
-          limit + 1,
-        ],
+        afterCreated,
+        afterId,
+        createdFrom,
+        createdTo,
+        statuses === undefined ? "" : "some",
+        `,${statuses?.join(",") ?? ""},`,
+        idPrefix.length,
+        idPrefix,
+        limit + 1,
       );
       const instances = rows.slice(0, limit).map(toInstance);
       const last = instances.at(-1);
@@ -165,7 +177,10 @@ export function createDurableStore(db: Storage): DurableStore {
     post: (id, executionId, at, fact) =>
       void db.run(
         "INSERT INTO inbox (instance_id, execution_id, at, fact) VALUES (?, ?, ?, ?)",
-        ...[id, executionId, at, JSON.stringify(fact)],
+        id,
+        executionId,
+        at,
+        JSON.stringify(fact),
       ),
     readInbox: (id) =>
       db.all("SELECT * FROM inbox WHERE instance_id = ? ORDER BY seq", id).map((row) => ({
@@ -181,7 +196,11 @@ export function createDurableStore(db: Storage): DurableStore {
       const { instanceId, executionId, taskId, name, input } = item;
       const row = db.get(
         "INSERT INTO activities (instance_id, execution_id, task_id, name, input) VALUES (?, ?, ?, ?, ?) RETURNING seq",
-        ...[instanceId, executionId, taskId, name, input],
+        instanceId,
+        executionId,
+        taskId,
+        name,
+        input,
       );
       return { ...item, seq: row?.["seq"] as number };
     },

@@ -39,7 +39,10 @@ export function createDurableTrigger(): DurableTrigger {
     clientInput: () => ({ string: links === undefined ? "{}" : clientBindingData(links()) }),
     prepare(host): RunningTrigger {
       const engine = createEngine({
-        ...{ storage: host.storage, clock: host.clock, warnings: host.warnings, functions: host.functions },
+        storage: host.storage,
+        clock: host.clock,
+        warnings: host.warnings,
+        functions: host.functions,
         settings: host.hostJson.extensions.durableTask,
         invoke: host.invoke,
         newId: () => randomUUID().replaceAll("-", ""),
