@@ -39,6 +39,8 @@ interface Targets {
   priority: number | undefined;
   /** Whether its condition may have changed since all devices were last tested. */
   stale: boolean;
+  /** How many changes of devices there had been when all were last tested. */
+  testedAt: number;
 }
 
 /** A way from the highest rank down through the configurations that target a device. */
@@ -55,7 +57,9 @@ export function createEvaluation(options: EvaluationOptions): Evaluation {
   const assigned: (Assignment | undefined)[] = [];
   /** When configurations that changed are evaluated; those due together are evaluated together. */
   const due = new Map<Configuration, number>();
-  let changed = new Set<Device>();
+  /** Devices that changed since the last evaluation of everything, with the number of the change. */
+  let changed = new Map<Device, number>();
+  let changes = 0;
   const cancels = new Set<() => void>();
 
   const later = (ms: number, callback: () => void): void => {
@@ -89,6 +93,7 @@ export function createEvaluation(options: EvaluationOptions): Evaluation {
   const testAll = (configuration: Configuration, targets: Targets, dirty: Set<Device>): void => {
     if (targets.stale) {
       for (const device of devices.devices()) if (test(configuration, targets, device)) dirty.add(device);
+      targets.testedAt = changes;
     }
     if (targets.priority !== configuration.settings.priority) addTargeted(targets, dirty);
     targets.stale = false;
@@ -150,9 +155,12 @@ export function createEvaluation(options: EvaluationOptions): Evaluation {
   const evaluateAll = (): void => {
     const dirty = new Set<Device>();
     for (const [configuration, targets] of configurations) {
-      for (const device of changed) if (test(configuration, targets, device)) dirty.add(device);
+      for (const [device, change] of changed) {
+        if (change > targets.testedAt && test(configuration, targets, device)) dirty.add(device);
+      }
+      targets.testedAt = changes;
     }
-    changed = new Set();
+    changed = new Map();
     evaluate([...configurations.keys(), ...removed.keys()], dirty);
   };
 
@@ -167,7 +175,7 @@ export function createEvaluation(options: EvaluationOptions): Evaluation {
   arm();
   devices.listen({
     desired: () => {},
-    targeting: (device) => void changed.add(device),
+    targeting: (device) => void changed.set(device, ++changes),
     removed(device) {
       changed.delete(device);
       for (const targets of [...configurations.values(), ...removed.values()]) {
@@ -183,7 +191,13 @@ export function createEvaluation(options: EvaluationOptions): Evaluation {
     schedule(configuration) {
       const targets = configurations.get(configuration);
       if (targets === undefined)
-        configurations.set(configuration, { bits: new Uint8Array(0), count: 0, priority: undefined, stale: true });
+        configurations.set(configuration, {
+          bits: new Uint8Array(0),
+          count: 0,
+          priority: undefined,
+          stale: true,
+          testedAt: 0,
+        });
       else targets.stale = true;
       evaluateSoon(configuration);
     },

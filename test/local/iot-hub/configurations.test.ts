@@ -1,6 +1,6 @@
 // Configurations through the SDK: creation, etags, immutability, limits, validation, and the service's error classes.
 import { describe, expect, test } from "vitest";
-import { baseContent, layerContent, moduleOf, startHub } from "./sdk.ts";
+import { baseContent, callRest, layerContent, moduleOf, startHub } from "./sdk.ts";
 
 const configuration = (id: string, more: object = {}) => ({
   id,
@@ -143,27 +143,22 @@ describe("a configuration", () => {
   });
 
   test("can be tested beforehand", async () => {
-    const { hub } = await startHub({ acceptBearer: (token) => token === "good" });
-    const call = async (body: unknown): Promise<unknown> => {
-      const response = await fetch(`${hub.url}/configurations/testQueries?api-version=2021-04-12`, {
-        method: "POST",
-        headers: { authorization: "Bearer good", "content-type": "application/json; charset=utf-8" },
-        body: JSON.stringify(body),
-      });
-      expect(response.status).toBe(200);
-      return response.json();
-    };
+    const { hub } = await startHub({ acceptBearer: () => true });
+    const call = (body: object) => callRest(hub, "POST", "/configurations/testQueries", body);
     expect(
       await call({ targetCondition: "tags.a='b'", customMetricQueries: { n: "SELECT deviceId FROM devices" } }),
-    ).toEqual({});
+    ).toEqual({ status: 200, body: {} });
     expect(
       await call({
         targetCondition: "tags.a IN ['b']",
         customMetricQueries: { n: "SELECT", m: "SELECT deviceId FROM devices" },
       }),
     ).toEqual({
-      targetConditionError: expect.stringContaining("Invalid target condition") as string,
-      customMetricQueryErrors: { n: expect.stringContaining("Metric n") as string },
+      status: 200,
+      body: {
+        targetConditionError: expect.stringContaining("Invalid target condition") as string,
+        customMetricQueryErrors: { n: expect.stringContaining("Metric n") as string },
+      },
     });
   });
 });

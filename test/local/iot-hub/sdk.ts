@@ -70,6 +70,22 @@ export async function startHub(options: Partial<IotHubOptions> = {}): Promise<Fi
   return { hub, clock, ...connectSdk(hub.connectionString) };
 }
 
+/** A REST call that the SDK has no method for; the hub must accept bearer tokens. */
+export async function callRest(
+  hub: IotHub,
+  method: string,
+  path: string,
+  body?: string | object,
+): Promise<{ status: number; body: unknown }> {
+  const response = await fetch(`${hub.url}${path}${path.includes("?") ? "" : "?api-version=2021-04-12"}`, {
+    method,
+    headers: { authorization: "Bearer good" },
+    ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
+}
+
 /** A module as deployments describe it. */
 export function moduleOf(image: string): Record<string, unknown> {
   return {
