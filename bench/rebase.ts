@@ -12,14 +12,19 @@ import { measureClassicRecipe } from "./support/classic-recipe.ts";
 import { buildLighter, measureLighter } from "./support/lighter-command.ts";
 import { measureProcess, type ProcessCost } from "./support/measure-process.ts";
 import { median } from "./support/statistics.ts";
-import { openTwinFixture, type TwinFixture } from "./support/twin-fixture.ts";
+import { openTwinFixture, type TwinFixture, type TwinPair } from "./support/twin-fixture.ts";
 
-/** Medians over the runs of one program. */
+/** What one run cost. */
 interface Sample {
   readonly wallSeconds: number;
   readonly cpuSeconds: number;
   readonly peakRssBytes: number;
   readonly registryBytes: number;
+}
+
+/** Medians over the runs of one program, and the spread of its CPU time. */
+interface Summary extends Sample {
+  readonly cpuRange: readonly [number, number];
 }
 
 /** A program to measure; `run` is called once per round with the round's number. */
@@ -35,6 +40,7 @@ const KILOBYTES_64 = 65_536;
 /** Names of the rows, which the targets look up. */
 const COLD = "lighter rebase, cold";
 const WARM = "lighter rebase, anchor indexed";
+const NUMBERED = "lighter rebase, cold, model in a numbered folder";
 const CLASSIC = "classic recipe (buildah bud + push)";
 const FLOOR_FILES = "bare gunzip + sha256, files";
 const FLOOR_REGISTRY = "bare gunzip + sha256, registry";
@@ -66,13 +72,16 @@ export const rebaseBench: Bench = {
     const registry = await startBenchRegistry();
     const scratch = mkdtempSync(join(tmpdir(), "lighter-bench-rebase-"));
     try {
-      const fixture = await pushFixture(registry, "bench/twin", 1);
+      const fixture = await openTwinFixture(CACHE, 1);
+      await pushPair(registry, "bench/twin", fixture.versions);
+      await pushPair(registry, "bench/numbered", fixture.numbered);
       process.stdout.write(
         `${describeFixture(fixture)}; registry: ${registry.name} on the loopback; median of ${runs}\n`,
       );
       const blobs = fixture.versions.flatMap(({ unshared }) => unshared);
       const peers: Peer[] = [
-        { name: COLD, run: (round) => rebase(registry, "bench/twin", `cold-${round}`, join(scratch, `cold-${round}`)) },
+        { name: COLD, run: (round) => rebase(registry, "bench/twin", `cold-${round}`) },
+        { name: NUMBERED, run: (round) => rebase(registry, "bench/numbered", `cold-${round}`) },
         { name: WARM, run: (round) => rebaseWithIndexedAnchor(registry, round, join(scratch, `warm-${round}`)) },
       ];
       if (values.floor) {
@@ -90,9 +99,8 @@ export const rebaseBench: Bench = {
       }
       const samples = await measureInTurns(peers, runs, registry);
       if (values.large) {
-        await pushFixture(registry, "bench/large", 4);
-        const run = (round: number): Promise<ProcessCost> =>
-          rebase(registry, "bench/large", `cold-${round}`, join(scratch, `large-${round}`));
+        await pushPair(registry, "bench/large", (await openTwinFixture(CACHE, 4)).versions);
+        const run = (round: number): Promise<ProcessCost> => rebase(registry, "bench/large", `cold-${round}`);
         for (const [name, sample] of await measureInTurns([{ name: LARGE, run }], runs, registry))
           samples.set(name, sample);
       }
@@ -106,9 +114,7 @@ export const rebaseBench: Bench = {
 };
 
 /** Pushes versions 1 and 2, and as `base` the layers they share. */
-async function pushFixture(registry: BenchRegistry, repository: string, scale: 1 | 4): Promise<TwinFixture> {
-  const fixture = await openTwinFixture(CACHE, scale);
-  const [one, two] = fixture.versions;
+async function pushPair(registry: BenchRegistry, repository: string, [one, two]: TwinPair): Promise<void> {
   const base = assembleImage({
     created: "2026-01-05T06:00:00Z",
     config: {},
@@ -117,12 +123,18 @@ async function pushFixture(registry: BenchRegistry, repository: string, scale: 1
   for (const [tag, image] of Object.entries({ base, 1: one.image, 2: two.image })) {
     await pushImage(image, { registryUrl: registry.url, repository, tag });
   }
-  return fixture;
 }
 
-async function rebase(registry: BenchRegistry, repository: string, tag: string, cache: string): Promise<ProcessCost> {
+async function rebase(registry: BenchRegistry, repository: string, tag: string, cache?: string): Promise<ProcessCost> {
   const image = `${registry.countedHost}/${repository}`;
-  const cost = await measureLighter(["rebase", `${image}:1`, `${image}:2`, "--tag", tag, "--cache", cache]);
+  const cost = await measureLighter([
+    "rebase",
+    `${image}:1`,
+    `${image}:2`,
+    "--tag",
+    tag,
+    ...(cache === undefined ? [] : ["--cache", cache]),
+  ]);
   if (cost.answer["verified"] !== "exact") throw new Error(`the rebase is not exact: ${cost.output}`);
   return cost;
 }
@@ -140,7 +152,7 @@ async function measureInTurns(
   peers: readonly Peer[],
   runs: number,
   registry: BenchRegistry,
-): Promise<Map<string, Sample>> {
+): Promise<Map<string, Summary>> {
   const taken = new Map<string, Sample[]>(peers.map(({ name }) => [name, []]));
   for (let round = 1; round <= runs; round++) {
     for (const peer of peers) {
@@ -154,13 +166,17 @@ async function measureInTurns(
   return new Map([...taken].map(([name, samples]) => [name, summarise(samples)]));
 }
 
-function summarise(samples: readonly Sample[]): Sample {
+function summarise(samples: readonly Sample[]): Summary {
   const middle = (field: keyof Sample): number => median(samples.map((sample) => sample[field]));
   return {
     wallSeconds: middle("wallSeconds"),
     cpuSeconds: middle("cpuSeconds"),
     peakRssBytes: middle("peakRssBytes"),
     registryBytes: middle("registryBytes"),
+    cpuRange: [
+      Math.min(...samples.map(({ cpuSeconds }) => cpuSeconds)),
+      Math.max(...samples.map(({ cpuSeconds }) => cpuSeconds)),
+    ],
   };
 }
 
@@ -179,21 +195,22 @@ function describeFixture({ versions: [one, two], files }: TwinFixture): string {
   );
 }
 
-function printSamples(samples: ReadonlyMap<string, Sample>): void {
+function printSamples(samples: ReadonlyMap<string, Summary>): void {
   const reference = samples.get(COLD);
   const rows = [...samples].map(([name, sample]) => [
     name,
     seconds(sample.wallSeconds),
     seconds(sample.cpuSeconds),
+    sample.cpuRange.map(seconds).join("–"),
     reference ? times(sample.wallSeconds / reference.wallSeconds) : "",
     reference ? times(sample.cpuSeconds / reference.cpuSeconds) : "",
     megabytes(sample.peakRssBytes),
     bytes(sample.registryBytes),
   ]);
-  printTable(["Program", "Wall s", "CPU s", "Wall", "CPU", "Peak RSS", "Registry bytes read"], rows);
+  printTable(["Program", "Wall s", "CPU s", "Range", "Wall", "CPU", "Peak RSS", "Registry bytes read"], rows);
 }
 
-function listTargets(samples: ReadonlyMap<string, Sample>, { versions: [one, two] }: TwinFixture): Target[] {
+function listTargets(samples: ReadonlyMap<string, Summary>, { versions: [one, two] }: TwinFixture): Target[] {
   const value = (name: string, field: keyof Sample): number | undefined => samples.get(name)?.[field];
   const ratio = (over: string, under: string, field: keyof Sample): number | undefined => {
     const [a, b] = [value(over, field), value(under, field)];

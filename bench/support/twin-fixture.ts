@@ -16,13 +16,17 @@ export interface TwinImage {
 }
 
 /** Version 1, which devices hold, and version 2, whose dependency layer differs from 1's in modification times alone. */
+export type TwinPair = readonly [TwinImage, TwinImage];
+
+/** Two pairs of the same large layers: `versions` keep the model at one path, `numbered` in a folder per version. */
 export interface TwinFixture {
-  readonly versions: readonly [TwinImage, TwinImage];
+  readonly versions: TwinPair;
+  readonly numbered: TwinPair;
   readonly files: number;
 }
 
 /** Part of the cache's folder name: raise it whenever the content changes. */
-const FORMAT = 1;
+const FORMAT = 2;
 const SEED = 20_261_120;
 const LEVEL = 6;
 const DEPENDENCY_FILES = 12_500;
@@ -54,16 +58,23 @@ export async function openTwinFixture(cacheFolder: string, scale: 1 | 4): Promis
   const layers = JSON.parse(readFileSync(join(folder, "layers.json"), "utf8")) as FixtureLayers;
   const here = (layer: BuiltLayer): BuiltLayer => ({ ...layer, file: join(folder, layer.file) });
   const shared = layers.shared.map(here);
-  const [one, two] = layers.versions;
+  const describe = (version: 1 | 2, models: readonly BuiltLayer[]): TwinImage => {
+    const unshared = [models[version - 1], layers.dependencies[version - 1]] as [BuiltLayer, BuiltLayer];
+    return describeTwin(version, shared, unshared.map(here));
+  };
   return {
-    versions: [describeTwin(1, shared, one.map(here)), describeTwin(2, shared, two.map(here))],
+    versions: [describe(1, layers.models), describe(2, layers.models)],
+    numbered: [describe(1, layers.numberedModels), describe(2, layers.numberedModels)],
     files: DEPENDENCY_FILES,
   };
 }
 
+/** All but `shared` hold version 1's layer and version 2's. */
 interface FixtureLayers {
   readonly shared: readonly BuiltLayer[];
-  readonly versions: readonly [readonly BuiltLayer[], readonly BuiltLayer[]];
+  readonly models: readonly BuiltLayer[];
+  readonly numberedModels: readonly BuiltLayer[];
+  readonly dependencies: readonly BuiltLayer[];
 }
 
 async function writeLayers(folder: string, scale: number): Promise<FixtureLayers> {
@@ -82,15 +93,25 @@ async function writeLayers(folder: string, scale: number): Promise<FixtureLayers
     }),
   );
   const sizes = createFileSizes(SEED, "dependencies", DEPENDENCY_FILES, DEPENDENCY_BYTES * scale);
-  const side = async (version: number): Promise<BuiltLayer[]> => {
-    const mtime = 1_770_019_200 + version * 604_800;
-    const dependencies = { folder: "opt/conda/lib/python3.12/site-packages", sizes, binaryShare: 0.027, mtime };
-    return await Promise.all([
-      write(`model-${version}`, planModelLayer(SEED, version, mtime)),
-      write(`dependencies-${version}`, listFiles(makeFile, dependencies)),
-    ]);
-  };
-  return { shared, versions: await Promise.all([side(1), side(2)]) };
+  const mtimeOf = (version: number): number => 1_770_019_200 + version * 604_800;
+  const perVersion = async (write: (version: number) => Promise<BuiltLayer>): Promise<BuiltLayer[]> =>
+    await Promise.all([write(1), write(2)]);
+  const [models, numberedModels, dependencies] = await Promise.all([
+    perVersion((version) =>
+      write(`model-${version}`, planModelLayer(SEED, version, mtimeOf(version), "azureml-models/demand-forecast")),
+    ),
+    perVersion((version) => write(`numbered-model-${version}`, planModelLayer(SEED, version, mtimeOf(version)))),
+    perVersion((version) => {
+      const tree = {
+        folder: "opt/conda/lib/python3.12/site-packages",
+        sizes,
+        binaryShare: 0.027,
+        mtime: mtimeOf(version),
+      };
+      return write(`dependencies-${version}`, listFiles(makeFile, tree));
+    }),
+  ]);
+  return { shared, models, numberedModels, dependencies };
 }
 
 interface Tree {

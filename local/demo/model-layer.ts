@@ -15,10 +15,18 @@ export function modelFolder(version: number): string {
 /** Nine bytes each in the pickle: with its names the model is 6 KB. */
 const COEFFICIENTS = 676;
 
-/** The layer's entries; every file and parent folder carries `mtime`, in seconds, the time of the version's build. */
-export function planModelLayer(seed: number, version: number, mtime: number): LayerEntry[] {
+/**
+ * The layer's entries; every file and parent folder carries `mtime`, in seconds, the time of the version's build.
+ * `folder` is that of the model, relative to the app folder.
+ */
+export function planModelLayer(
+  seed: number,
+  version: number,
+  mtime: number,
+  folder: string = modelFolder(version),
+): LayerEntry[] {
   const contents: readonly (readonly [string, Uint8Array])[] = [
-    [`${APP_FOLDER}/${modelFolder(version)}/model.pkl`, encodeModel(seed, version)],
+    [`${APP_FOLDER}/${folder}/model.pkl`, encodeModel(seed, version)],
     [`${APP_FOLDER}/score.mjs`, Buffer.from(renderScoreScript(version))],
   ];
   const paths = contents.map(([path]) => path);
