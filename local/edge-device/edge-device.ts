@@ -8,12 +8,13 @@ import { openImageStore } from "./image-store.ts";
 import type { DevicePlatform } from "./manifest.ts";
 import { callMethod } from "./methods.ts";
 import type { ModuleState } from "./module-lifecycle.ts";
+import { endStray } from "./module-process.ts";
 import { createModuleRunner } from "./module-runner.ts";
 import { localPlatform } from "./pull-image.ts";
 import { createReconciler } from "./reconciler.ts";
 import { createRegistryClient, deviceUserAgent } from "./registry-client.ts";
 import type { ReportedProperties } from "./reported.ts";
-import { diffReported, reportAgent } from "./reported.ts";
+import { diffReported, reportAgent, restateReported } from "./reported.ts";
 
 /** A device, its hub and the folder that is its disk. */
 export interface EdgeDeviceOptions {
@@ -35,6 +36,8 @@ export interface EdgeDevice {
   logs(module: string): string;
   /** The root filesystem a module runs in, or undefined when there is no such module. */
   rootfs(module: string): string | undefined;
+  /** Why the hub last refused a report, or undefined when it never did. */
+  readonly refusedReport: unknown;
   /** Cuts or restores the connection; modules run on, and what changed meanwhile is reported afterwards. */
   setOnline(online: boolean): void;
   /** Resolves once no plan step is running; retries and restarts may still be waiting for their time. */
@@ -43,8 +46,15 @@ export interface EdgeDevice {
   close(): Promise<void>;
 }
 
+interface SavedModule {
+  readonly definition: ModuleDefinition;
+  readonly imageHash: string;
+  readonly state: ModuleState;
+  readonly pid: number | undefined;
+}
+
 interface SavedState {
-  readonly modules: readonly { readonly definition: ModuleDefinition; readonly state: ModuleState }[];
+  readonly modules: readonly SavedModule[];
   readonly reported: ReportedProperties;
 }
 
@@ -72,34 +82,50 @@ export function createEdgeDevice(options: EdgeDeviceOptions): EdgeDevice {
   const reconciler = createReconciler({ clock, images, runner, onChange: publish });
   let reported = saved.reported;
   let connection: DeviceConnection | undefined;
+  let refusedReport: unknown;
+  /** Whether the next report says everything: after connecting, because the hub may be another one by now. */
+  let restate = true;
 
-  for (const { definition, state } of saved.modules) {
-    const image = images.find(definition.image);
+  for (const { definition, imageHash, state, pid } of saved.modules) {
+    if (pid !== undefined) endStray(pid, folder);
+    const image = images.find(definition.image, imageHash);
     if (image !== undefined) runner.create(definition, image, wakeModule(state));
   }
 
-  /** Saves the state and reports what changed since the last report that the hub got. */
+  /** Saves the state and reports what changed since the last report that the hub took. */
   function publish(): void {
-    const modules = [...runner.modules.values()];
+    const modules = [...runner.modules.values()].map((module): SavedModule => {
+      const { definition, image, state, process } = module;
+      return { definition, imageHash: image.imageHash, state, pid: process?.pid };
+    });
     const progress = reconciler.state();
     if (progress !== undefined && connection !== undefined) {
-      const entries = modules.map(({ definition, image, state }) => ({
-        definition,
-        imageHash: image.imageHash,
-        state,
-      }));
-      const next = reportAgent({ ...progress, platform, startedMs, modules: entries });
-      const patch = diffReported(reported, next);
-      reported = next;
-      if (patch !== undefined) connection.report("$edgeAgent", patch);
+      const next = reportAgent({ ...progress, platform, startedMs, modules });
+      const patch = restate ? restateReported(reported, next) : diffReported(reported, next);
+      if (patch !== undefined && report(connection, patch)) {
+        reported = next;
+        restate = false;
+      }
     }
-    writeState(stateFile, { modules: modules.map(({ definition, state }) => ({ definition, state })), reported });
+    writeState(stateFile, { modules, reported });
+  }
+
+  /** Sends a patch; false when the hub refused it, e.g. for its size: the next report carries what it had. */
+  function report(to: DeviceConnection, patch: ReportedProperties): boolean {
+    try {
+      to.report("$edgeAgent", patch);
+      return true;
+    } catch (error) {
+      refusedReport = error;
+      return false;
+    }
   }
 
   function setOnline(online: boolean): void {
     if (online === (connection !== undefined)) return;
     connection?.disconnect();
     connection = undefined;
+    restate = true;
     if (!online) return;
     let waiting: Parameters<typeof reconciler.apply>[0] | undefined;
     const opened = gateway.connect(deviceId, {
@@ -126,7 +152,7 @@ export function createEdgeDevice(options: EdgeDeviceOptions): EdgeDevice {
   function collect(): void {
     cancelCollection = clock.after(DAY_MS, collect);
     reconciler.whenIdle(() => {
-      const inUse = new Set([...runner.modules.values()].map(({ image }) => image.reference));
+      const inUse = new Set([...runner.modules.values()].map(({ image }) => image.imageHash));
       images.collect(inUse, clock.now(), UNUSED_IMAGE_MS);
     });
   }
@@ -137,6 +163,9 @@ export function createEdgeDevice(options: EdgeDeviceOptions): EdgeDevice {
     deviceId,
     logs: (module) => (runner.modules.has(module) ? runner.logs(module) : ""),
     rootfs: (module) => runner.modules.get(module)?.image.rootfs,
+    get refusedReport() {
+      return refusedReport;
+    },
     setOnline,
     settled: () => reconciler.settled(),
     async close() {

@@ -30,9 +30,10 @@ export interface InstalledImage {
 export interface ImageStore {
   /** Pulls what is missing and lays the image out. @throws PullError */
   install(reference: string, signal: AbortSignal): Promise<InstalledImage>;
-  find(reference: string): InstalledImage | undefined;
+  /** The image last pulled by a reference, or an earlier one of that reference by its hash. */
+  find(reference: string, imageHash?: string): InstalledImage | undefined;
   /**
-   * Removes images that are not `inUse` and were last used more than `unusedMs` ago, with what only they needed.
+   * Removes images whose hash is not `inUse` and that were last used more than `unusedMs` ago, with what only they needed.
    * @returns the references removed
    */
   collect(inUse: ReadonlySet<string>, nowMs: number, unusedMs: number): string[];
@@ -108,8 +109,10 @@ export function openImageStore({ folder, client, platform, now }: ImageStoreOpti
     return { tree, notes };
   }
 
-  async function layOutOnce(image: PulledImage): Promise<string[]> {
+  async function layOutOnce(image: PulledImage): Promise<readonly string[]> {
     const target = rootfsOf({ imageHash: image.configDigest });
+    const known = [...records.values()].find(({ imageHash }) => imageHash === image.configDigest);
+    if (known !== undefined && exists(target)) return known.notes;
     const notes = new Set<string>();
     const root = createDirectory();
     for (const layer of image.layers) {
@@ -117,11 +120,9 @@ export function openImageStore({ folder, client, platform, now }: ImageStoreOpti
       stackLayer(root, unpacked.tree);
       for (const note of unpacked.notes) notes.add(note);
     }
-    if (!exists(target)) {
-      removeFolder(`${target}.partial`);
-      layOut(root, `${target}.partial`);
-      renameSync(`${target}.partial`, target);
-    }
+    removeFolder(target);
+    layOut(root, `${target}.partial`);
+    renameSync(`${target}.partial`, target);
     return [...notes].sort();
   }
 
@@ -132,24 +133,31 @@ export function openImageStore({ folder, client, platform, now }: ImageStoreOpti
       const { configDigest: imageHash, manifestDigest, config } = image;
       const layers = image.layers.map(({ descriptor, diffId }) => ({ digest: descriptor.digest, diffId }));
       const record = { reference, imageHash, manifestDigest, config, notes, layers, lastUsedMs: now() };
+      // A tag that moved leaves the image it named before without a name, as in Docker, but in place.
+      const former = records.get(reference);
+      if (former !== undefined && former.imageHash !== imageHash)
+        records.set(`${reference} ${former.imageHash}`, former);
       records.set(reference, record);
       save();
       return toInstalled(record);
     },
-    find(reference) {
-      const record = records.get(reference);
+    find(reference, imageHash) {
+      const named = records.get(reference);
+      const earlier = records.get(`${reference} ${imageHash}`);
+      const record = imageHash === undefined || named?.imageHash === imageHash ? named : earlier;
       return record !== undefined && exists(rootfsOf(record)) ? toInstalled(record) : undefined;
     },
     collect(inUse, nowMs, unusedMs) {
       const removed: string[] = [];
-      for (const [reference, record] of records) {
-        if (inUse.has(reference)) record.lastUsedMs = nowMs;
-        else if (nowMs - record.lastUsedMs > unusedMs) removed.push(reference);
+      for (const [key, record] of records) {
+        if (inUse.has(record.imageHash)) record.lastUsedMs = nowMs;
+        else if (nowMs - record.lastUsedMs > unusedMs) removed.push(key);
       }
-      for (const reference of removed) records.delete(reference);
+      const references = removed.map((key) => (records.get(key) as ImageRecord).reference);
+      for (const key of removed) records.delete(key);
       save();
       if (removed.length > 0) sweep();
-      return removed;
+      return references;
     },
   };
 

@@ -1,7 +1,7 @@
 // Runs an image's entrypoint as a child process whose program, arguments and folders are those of the unpacked rootfs.
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
-import { mkdirSync, openSync, readSync, closeSync, statSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readSync, readlinkSync, realpathSync, statSync } from "node:fs";
 import { constants } from "node:os";
 import type { CreateOptions } from "./deployment.ts";
 import type { InstalledImage } from "./image-store.ts";
@@ -19,6 +19,7 @@ export interface ProcessOptions {
 
 /** A running module. */
 export interface ModuleProcess {
+  readonly pid: number;
   /** Resolves to the exit code once the process has ended; 128 + the signal's number when a signal ended it. */
   readonly exited: Promise<number>;
   /** Ends the process, with force when it does not listen. */
@@ -149,6 +150,8 @@ export async function startProcess(options: ProcessOptions): Promise<ModuleProce
     });
   });
   return {
+    // Known once it has spawned.
+    pid: child.pid as number,
     exited,
     async stop() {
       child.kill("SIGTERM");
@@ -159,6 +162,19 @@ export async function startProcess(options: ProcessOptions): Promise<ModuleProce
     },
     logs: () => tail.toString("utf8"),
   };
+}
+
+/**
+ * Ends a process that an earlier run of the device left behind because it was killed itself. Only a process that works
+ * inside `folder` is one; where the system does not say (there is no /proc), nothing is ended.
+ */
+export function endStray(pid: number, folder: string): void {
+  try {
+    if (readlinkSync(`/proc/${pid}/cwd`).startsWith(`${realpathSync(folder)}/`)) process.kill(pid, "SIGKILL");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ENOENT" && code !== "ESRCH" && code !== "EACCES") throw error;
+  }
 }
 
 function waitForExit(child: ChildProcess): Promise<number> {

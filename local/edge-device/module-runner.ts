@@ -13,6 +13,8 @@ export interface DeviceModule {
   readonly definition: ModuleDefinition;
   readonly image: InstalledImage;
   readonly state: ModuleState;
+  /** The module's process, which may have ended. */
+  readonly process: { readonly pid: number } | undefined;
 }
 
 /** Owns the modules; every change of state is announced through `onChange`. */

@@ -25,7 +25,7 @@ export interface Reconciler {
   state(): ReconcilerState | undefined;
   /** Takes new desired properties; a pull that goes on for older ones is cancelled. */
   apply(properties: DesiredProperties): void;
-  /** Runs a task while no step is running, after those that are queued. */
+  /** Runs a task while no step is running, after those that are queued; what it throws is dropped. */
   whenIdle(task: () => void): void;
   /** Resolves once no step is running; a retry may still be waiting for its time. */
   settled(): Promise<void>;
@@ -98,7 +98,17 @@ export function createReconciler({ clock, images, runner, onChange }: Reconciler
   }
 
   function enqueue(deployment: Deployment, retries: number, signal: AbortSignal): void {
-    work = work.then(() => reconcile(deployment, retries, signal));
+    work = work.then(() => attempt(deployment, retries, signal));
+  }
+
+  /** Reconciles; when the device itself fails, e.g. by a full disk, the agent says so and stays ready for what comes next. */
+  async function attempt(deployment: Deployment, retries: number, signal: AbortSignal): Promise<void> {
+    try {
+      await reconcile(deployment, retries, signal);
+    } catch (error) {
+      const description = error instanceof Error ? error.message : String(error);
+      current = { ...(current as ReconcilerState), lastDesiredStatus: { code: 500, description } };
+    }
   }
 
   function supersede(): AbortSignal {
@@ -120,7 +130,7 @@ export function createReconciler({ clock, images, runner, onChange }: Reconciler
       else onChange();
     },
     whenIdle(task) {
-      work = work.then(task);
+      work = work.then(task).catch(() => undefined);
     },
     settled: () => work,
     async close() {

@@ -122,3 +122,14 @@ export function diffReported(before: ReportedProperties, after: ReportedProperti
   }
   return Object.keys(patch).length === 0 ? undefined : patch;
 }
+
+/** The merge patch that turns both `before` and nothing at all into `after`: everything, and null for what is gone. */
+export function restateReported(before: ReportedProperties, after: ReportedProperties): ReportedProperties {
+  const patch: Record<string, unknown> = { ...after };
+  for (const [key, old] of Object.entries(before)) {
+    const value = after[key];
+    if (!(key in after)) patch[key] = null;
+    else if (isObject(old) && isObject(value)) patch[key] = restateReported(old, value);
+  }
+  return patch;
+}

@@ -30,10 +30,18 @@ export function createTickQueue<Work>(clock: Clock, tickMs: number, perform: (wo
     const due = ticks.get(tick) ?? [];
     ticks.delete(tick);
     size -= due.length;
-    for (const work of due) perform(work);
+    const errors: unknown[] = [];
+    for (const work of due) {
+      try {
+        perform(work);
+      } catch (error) {
+        errors.push(error);
+      }
+    }
     let next = Number.POSITIVE_INFINITY;
     for (const waiting of ticks.keys()) next = Math.min(next, waiting);
     if (next < Number.POSITIVE_INFINITY) arm(next);
+    if (errors.length > 0) throw new AggregateError(errors, `tick ${tick}: ${errors.length} of ${due.length} failed`);
   }
 
   return {

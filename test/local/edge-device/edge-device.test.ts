@@ -1,5 +1,7 @@
 // A device against a registry and a hub: pulls, runs, restarts, updates, rolls back, and says so in the documented words.
-import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -17,6 +19,8 @@ import type { TestRegistry } from "./test-registry.ts";
 import { startTestRegistry } from "./test-registry.ts";
 
 const START = Date.UTC(2026, 10, 20);
+/** How long real processes and sockets may take on a busy machine. */
+const SOON = { timeout: 20_000, interval: 20 };
 let folder = "";
 let registry: TestRegistry;
 let gateway: TestGateway;
@@ -138,7 +142,7 @@ describe("a deployment", () => {
       env: { GREETING: { value: "world" } },
     });
     expect(twin["runtime"]).toMatchObject({ platform: { os: "linux" } });
-    await expect.poll(() => device.logs("m")).toBe("hello world from m\nup\n");
+    await expect.poll(() => device.logs("m"), SOON).toBe("hello world from m\nup\n");
     expect([...registry.bytes.keys()]).toEqual(["lighter-edge-device/1 client/d1"]);
   });
 
@@ -151,13 +155,13 @@ describe("a deployment", () => {
     );
     const [first, second] = [registry.push("team/app", "1", v1), registry.push("team/app", "2", v2)];
     await gateway.waitFor("d1", doneAt(desire({ m: { image: first } })));
-    await expect.poll(() => device.logs("m")).toContain("one");
+    await expect.poll(() => device.logs("m"), SOON).toContain("one");
     const before = registry.requests.length;
     await gateway.waitFor("d1", doneAt(desire({ m: { image: second } })));
-    await expect.poll(() => device.logs("m")).toContain("two");
+    await expect.poll(() => device.logs("m"), SOON).toContain("two");
     expect(registry.requests.length - before).toBe(3);
     const twin = await gateway.waitFor("d1", doneAt(desire({ m: { image: first } })));
-    await expect.poll(() => device.logs("m")).toContain("one");
+    await expect.poll(() => device.logs("m"), SOON).toContain("one");
     expect(registry.requests.length - before).toBe(3);
     expect(moduleOf(twin)["settings"]).toMatchObject({ image: first, imageHash: v1.configDigest });
   });
@@ -260,7 +264,7 @@ describe("a pull that fails", () => {
     };
     const version = desire({ m: { image } });
     for (let attempt = 1; attempt <= 4; attempt++) {
-      await expect.poll(() => tries.length).toBe(attempt);
+      await expect.poll(() => tries.length, SOON).toBe(attempt);
       await device.settled();
       const twin = gateway.reported("d1");
       expect(twin["lastDesiredStatus"]).toMatchObject({
@@ -401,19 +405,30 @@ describe("a device", () => {
     await first.close();
     expect(gateway.connected).toBe(0);
     const before = registry.requests.length;
-    const reports = gateway.reports("d1").length;
     await clock.advance(60_000);
     const second = startDevice();
     await gateway.waitFor("d1", (twin) => moduleOf(twin)["lastStartTimeUtc"] === "2026-11-20T00:01:00.000Z");
     await second.settled();
-    await expect.poll(() => second.logs("m")).toContain("up");
+    await expect.poll(() => second.logs("m"), SOON).toContain("up");
     expect(registry.requests.length).toBe(before);
-    expect(
-      gateway
-        .reports("d1")
-        .slice(reports)
-        .some(({ patch }) => "lastDesiredVersion" in patch),
-    ).toBe(false);
+  });
+
+  test.skipIf(process.platform !== "linux")("that was killed ends what its modules left running", async () => {
+    const image = registry.push("team/app", "1", await scriptImage(`echo $$\n${STAY}`));
+    const script = join(import.meta.dirname, "killed-device.ts");
+    const killed = spawn(process.execPath, [script, join(folder, "d1"), image], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const [line] = (await once(killed.stdout, "data")) as [Buffer];
+    const pid = Number(line.toString());
+    killed.kill("SIGKILL");
+    await once(killed, "exit");
+    const isAlive = (): boolean =>
+      existsSync(`/proc/${pid}/cwd`) && !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+    expect(isAlive()).toBe(true);
+    startDevice();
+    await expect.poll(isAlive, SOON).toBe(false);
+    await gateway.waitFor("d1", doneAt(desire({ m: { image } })));
   });
 
   test("runs on while offline and tells afterwards", async () => {
@@ -451,11 +466,43 @@ describe("a device", () => {
     expect(await pull(first)).toBe(3);
   });
 
+  test("keeps running the image a tag named before it moved, even after it was off", async () => {
+    const first = startDevice();
+    const image = `${registry.host}/team/app:1`;
+    const [old, moved] = [await scriptImage(`echo old\n${STAY}`), await scriptImage(`echo new\n${STAY}`)];
+    registry.push("team/app", "1", old);
+    await gateway.waitFor("d1", doneAt(desire({ a: { image } })));
+    registry.push("team/app", "1", moved);
+    const twin = await gateway.waitFor("d1", doneAt(desire({ a: { image }, b: { image } })));
+    const hashes = (after: Twin): unknown[] =>
+      ["a", "b"].map((name) => (moduleOf(after, name)["settings"] as { imageHash: string }).imageHash);
+    expect(hashes(twin)).toEqual([old.configDigest, moved.configDigest]);
+    for (let day = 0; day < 9; day++) await clock.advance(86_400_000);
+    await first.close();
+    const second = startDevice();
+    await expect.poll(() => second.logs("a"), SOON).toContain("old");
+    await expect.poll(() => second.logs("b"), SOON).toContain("new");
+    expect(hashes(gateway.reported("d1"))).toEqual([old.configDigest, moved.configDigest]);
+  });
+
+  test("repeats in its next report what the hub refused", async () => {
+    const device = startDevice();
+    const image = registry.push("team/app", "1", await scriptImage(STAY));
+    gateway.refuse = new Error("the twin is full");
+    const version = desire({ m: { image } });
+    await expect.poll(() => device.logs("m"), SOON).toContain("up");
+    await device.settled();
+    expect(device.refusedReport).toBe(gateway.refuse);
+    gateway.refuse = undefined;
+    await gateway.call("d1", "RestartModule", { id: "m" });
+    expect(doneAt(version)(gateway.reported("d1"))).toBe(true);
+  });
+
   test("answers ping, GetModuleLogs and RestartModule", async () => {
     const device = startDevice();
     const image = registry.push("team/app", "1", await scriptImage(`echo one; echo two\n${STAY}`));
     await gateway.waitFor("d1", doneAt(desire({ m: { image } })));
-    await expect.poll(() => device.logs("m")).toContain("up");
+    await expect.poll(() => device.logs("m"), SOON).toContain("up");
     expect(await gateway.call("d1", "ping")).toEqual({ status: 200, payload: null });
     const request = {
       schemaVersion: "1.0",

@@ -16,6 +16,8 @@ import { createRegistry } from "../../../local/registry/registry.ts";
 import type { Fixture } from "../iot-hub/sdk.ts";
 import { MINUTE_MS, baseContent, layerContent, startHub } from "../iot-hub/sdk.ts";
 
+/** How long real processes and sockets may take on a busy machine. */
+const SOON = { timeout: 20_000, interval: 20 };
 const folder = mkdtempSync(join(tmpdir(), "lighter-stack-"));
 const nodeModulesFolder = resolve(import.meta.dirname, "../../../node_modules/@azure");
 let images: DemoImages;
@@ -110,7 +112,7 @@ describe("devices on the embedded stack", () => {
     await deploy("base", 1, "*", baseContent());
     await deploy("v1", 10, "tags.lighter.slot='01'", layerContent("model", imageOf(1)));
     await becomes(deviceId, 1, "running");
-    await expect.poll(() => device.logs("model")).toContain('"version":1');
+    await expect.poll(() => device.logs("model"), SOON).toContain('"version":1');
     const full = registry.traffic(deviceId).responseBytes;
     const layerBytes = Object.values(images.images[0]?.layers ?? {}).reduce((sum, { size }) => sum + size, 0);
     expect(full).toBeGreaterThan(layerBytes);
@@ -147,7 +149,7 @@ describe("devices on the embedded stack", () => {
     const call = async (): Promise<unknown> =>
       (await stack.client.invokeDeviceMethod(deviceId, "$edgeAgent", request)).result;
     await expect
-      .poll(call)
+      .poll(call, SOON)
       .toMatchObject({ status: 200, payload: [{ id: "model", payload: expect.stringContaining('"version":1') }] });
   });
 

@@ -14,7 +14,7 @@ import {
   stopModule,
 } from "../../../local/edge-device/module-lifecycle.ts";
 import { planDeployment } from "../../../local/edge-device/plan.ts";
-import { diffReported } from "../../../local/edge-device/reported.ts";
+import { diffReported, restateReported } from "../../../local/edge-device/reported.ts";
 import { count } from "../../counts.ts";
 
 const POLICIES: readonly RestartPolicy[] = ["never", "on-failure", "on-unhealthy", "always"];
@@ -168,7 +168,7 @@ describe("desired properties", () => {
 });
 
 describe("reported patches", () => {
-  test("applied one after another give the last state", () => {
+  test("applied one after another give the last state, and restated ones give it from anything before", () => {
     const state = fc.dictionary(
       fc.constantFrom("a", "b", "c"),
       fc.oneof(fc.integer(), fc.string(), fc.dictionary(fc.constantFrom("x", "y"), fc.integer())),
@@ -179,6 +179,9 @@ describe("reported patches", () => {
         let before: Record<string, unknown> = {};
         for (const after of states) {
           const patch = diffReported(before, after);
+          const restated = restateReported(before, after);
+          expect(mergePatch(before, restated)).toEqual(after);
+          expect(mergePatch({}, restated)).toEqual(after);
           if (patch === undefined) expect(after).toEqual(before);
           else twin = mergePatch(twin, patch) as Record<string, unknown>;
           before = after;

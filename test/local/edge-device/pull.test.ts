@@ -11,6 +11,8 @@ import { buildImage, buildLayer, digestOf } from "./test-images.ts";
 import type { TestRegistry } from "./test-registry.ts";
 import { startTestRegistry } from "./test-registry.ts";
 
+/** How long real processes and sockets may take on a busy machine. */
+const SOON = { timeout: 20_000, interval: 20 };
 let folder = "";
 let registry: TestRegistry;
 let base: TestLayer;
@@ -197,7 +199,7 @@ describe("what must not get in", () => {
       await new Promise(() => undefined);
     };
     void store.ingest({ digest: base.digest }, endless());
-    await expect.poll(() => readdirSync(join(folder, "ingest"))).toHaveLength(1);
+    await expect.poll(() => readdirSync(join(folder, "ingest")), SOON).toHaveLength(1);
     openContentStore(folder);
     expect(stored()).toEqual([]);
   });

@@ -25,6 +25,8 @@ export interface TestGateway extends DeviceGateway {
   ): Promise<Readonly<Record<string, unknown>>>;
   call(deviceId: string, name: string, payload?: unknown): Promise<{ status: number; payload: unknown }>;
   readonly connected: number;
+  /** Set to make every report fail. */
+  refuse: Error | undefined;
 }
 
 interface Twin {
@@ -42,7 +44,8 @@ export function createTestGateway(): TestGateway {
     if (twin === undefined) throw new Error(`no device ${deviceId}`);
     return twin;
   };
-  return {
+  const gateway: TestGateway = {
+    refuse: undefined,
     register(deviceId) {
       if (!twins.has(deviceId)) {
         twins.set(deviceId, { desired: { $version: 1 }, reports: [], handlers: undefined, waiting: new Set() });
@@ -54,6 +57,7 @@ export function createTestGateway(): TestGateway {
       handlers.desired(twin.desired);
       return {
         report(_moduleId, patch) {
+          if (gateway.refuse !== undefined) throw gateway.refuse;
           twin.reports.push({ patch, after: merge(twin.reports.at(-1)?.after ?? {}, patch) });
           for (const check of twin.waiting) check();
         },
@@ -91,6 +95,7 @@ export function createTestGateway(): TestGateway {
       return [...twins.values()].filter(({ handlers }) => handlers !== undefined).length;
     },
   };
+  return gateway;
 }
 
 /** JSON merge patch (RFC 7396). */
