@@ -1,5 +1,6 @@
 // Compares two loaded images: reads the indexes that are needed, no others, and plans the delta.
-import type { Platform } from "../../core/image/descriptor.ts";
+import type { KeepFile } from "../../core/image/layer-index.ts";
+import type { Descriptor, Platform } from "../../core/image/descriptor.ts";
 import type { LayerIndex } from "../../core/image/layer-entry.ts";
 import { planRebase, type FilePlan, type RebaseInput } from "../../core/image/plan-rebase.ts";
 import { formatReference } from "../../core/image/reference.ts";
@@ -8,6 +9,7 @@ import { countSharedLayers } from "../../core/image/shared-layers.ts";
 import type { Registries } from "../../ports/registry.ts";
 import { createKeptContents, type KeptContents } from "./kept-contents.ts";
 import type { LayerReader } from "./layer-reader.ts";
+import { createPaces, type Pace } from "./paces.ts";
 import { loadImage, platformMismatch, type LoadedImage } from "./load-image.ts";
 
 /** Two images of one platform. */
@@ -55,9 +57,15 @@ export function pairOf(anchor: LoadedImage, candidate: LoadedImage): ImagePair {
 export async function planPair(pair: ImagePair, reader: LayerReader, choice: ComparisonRules): Promise<PlannedPair> {
   const { anchor, candidate, shared } = pair;
   const kept = createKeptContents();
+  const paces = createPaces();
+  const both = new Set(anchor.manifest.layers.map(({ digest }) => digest));
+  const lead = (): LayerManner => ({ keep: kept.anchor, pace: paces.lead });
+  // A layer that the anchor waits for as well must not wait for the anchor.
+  const follow = ({ digest }: Descriptor): LayerManner =>
+    both.has(digest) ? { keep: kept.candidate } : { keep: kept.candidate, pace: paces.follow };
   const [anchorLayers, candidateLayers] = await Promise.all([
-    readIndexes(anchor, shared, reader, kept.anchor),
-    readIndexes(candidate, shared, reader, kept.candidate),
+    readIndexes(anchor, shared, reader, lead).finally(paces.finishLead),
+    readIndexes(candidate, shared, reader, follow),
   ]);
   const base: LayerIndex[] = [];
   for (;;) {
@@ -73,14 +81,21 @@ export async function planPair(pair: ImagePair, reader: LayerReader, choice: Com
   }
 }
 
+/** How a layer is read. */
+interface LayerManner {
+  readonly keep?: KeepFile;
+  readonly pace?: Pace;
+}
+
 async function readIndexes(
   image: LoadedImage,
   from: number,
   reader: LayerReader,
-  keep: KeptContents["anchor"],
+  mannerOf: (layer: Descriptor) => LayerManner,
 ): Promise<LayerIndex[]> {
   const indexes: LayerIndex[] = [];
-  for (let at = from; at < image.manifest.layers.length; at++) indexes.push(await readIndex(image, at, reader, keep));
+  for (let at = from; at < image.manifest.layers.length; at++)
+    indexes.push(await readIndex(image, at, reader, mannerOf));
   return indexes;
 }
 
@@ -88,9 +103,10 @@ async function readIndex(
   { repository, manifest }: LoadedImage,
   position: number,
   reader: LayerReader,
-  keep?: KeptContents["anchor"],
+  mannerOf: (layer: Descriptor) => LayerManner = () => ({}),
 ): Promise<LayerIndex> {
   const layer = manifest.layers[position];
   if (layer === undefined) throw new RangeError(`read index: layer ${position} of ${manifest.layers.length}`);
-  return (await reader.readIndex(repository, layer, keep)).index;
+  const { keep, pace } = mannerOf(layer);
+  return (await reader.readIndex(repository, layer, keep, pace)).index;
 }

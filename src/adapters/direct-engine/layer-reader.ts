@@ -9,6 +9,7 @@ import { indexTar, type KeepFile } from "../../core/image/layer-index.ts";
 import { compressionOf } from "../../core/image/media-types.ts";
 import type { ByteCache } from "../../ports/byte-cache.ts";
 import type { RepositoryReader } from "../../ports/registry.ts";
+import type { Pace } from "./paces.ts";
 
 /** Where reading stands: `bytes` more of the blob of a layer have arrived. */
 export interface ReadProgress {
@@ -34,8 +35,11 @@ export interface ReadIndex {
 export interface LayerReader {
   /** The unpacked tar. */
   readTar(repository: RepositoryReader, layer: Descriptor): AsyncIterable<Buffer>;
-  /** The index, from memory, the cache, or the registry, in this order. Only the registry offers contents to `keep`. */
-  readIndex(repository: RepositoryReader, layer: Descriptor, keep?: KeepFile): Promise<ReadIndex>;
+  /**
+   * The index, from memory, the cache, or the registry, in this order. Only reading from the registry offers contents to
+   * `keep` and goes at a `pace`.
+   */
+  readIndex(repository: RepositoryReader, layer: Descriptor, keep?: KeepFile, pace?: Pace): Promise<ReadIndex>;
   /** The index read anew from the registry, and remembered, with the digest of the unpacked tar. */
   readAnew(repository: RepositoryReader, layer: Descriptor): Promise<{ index: LayerIndex; diffId: Digest }>;
 }
@@ -51,18 +55,25 @@ export function createLayerReader({ cache, maxLayerBytes, onProgress }: LayerRea
     }
   }
 
-  const readTar = (repository: RepositoryReader, layer: Descriptor): AsyncGenerator<Buffer> =>
+  const unpack = (repository: RepositoryReader, layer: Descriptor, transient: boolean): AsyncGenerator<Buffer> =>
     decompress(readBlob(repository, layer), {
       compression: compressionOf(layer.mediaType),
       subject: layer.digest,
+      transient,
       ...(maxLayerBytes === undefined ? {} : { maxBytes: maxLayerBytes }),
     });
 
-  const load = async (repository: RepositoryReader, layer: Descriptor, keep?: KeepFile): Promise<ReadIndex> => {
+  const load = async (
+    repository: RepositoryReader,
+    layer: Descriptor,
+    keep?: KeepFile,
+    pace?: Pace,
+  ): Promise<ReadIndex> => {
     const known = await cache?.get(cacheName(layer.digest));
     const cached = known === undefined ? undefined : tryDecode(known);
     if (cached !== undefined) return { index: cached, cached: true };
-    const index = await indexTar(readTar(repository, layer), {
+    const tar = unpack(repository, layer, true);
+    const index = await indexTar(pace === undefined ? tar : pace(tar), {
       subject: layer.digest,
       ...(keep === undefined ? {} : { keep }),
     });
@@ -71,18 +82,18 @@ export function createLayerReader({ cache, maxLayerBytes, onProgress }: LayerRea
   };
 
   return {
-    readTar,
-    readIndex(repository, layer, keep) {
+    readTar: (repository, layer) => unpack(repository, layer, false),
+    readIndex(repository, layer, keep, pace) {
       const known = indexes.get(layer.digest);
       if (known !== undefined) return known;
-      const reading = load(repository, layer, keep);
+      const reading = load(repository, layer, keep, pace);
       indexes.set(layer.digest, reading);
       reading.catch(() => indexes.delete(layer.digest));
       return reading;
     },
     async readAnew(repository, layer) {
       const hasher = createHash("sha256");
-      const index = await indexTar(tap(readTar(repository, layer), hasher), { subject: layer.digest });
+      const index = await indexTar(tap(unpack(repository, layer, true), hasher), { subject: layer.digest });
       indexes.set(layer.digest, Promise.resolve({ index, cached: false }));
       return { index, diffId: `sha256:${hasher.digest("hex")}` };
     },

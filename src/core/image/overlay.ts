@@ -1,5 +1,5 @@
 // Stacks layer indexes into one tree the way an overlay file system does, over a bottom that may still be unknown.
-import { displayPath, parentOf } from "./entry-path.ts";
+import { displayPath } from "./entry-path.ts";
 import { ImageError } from "./image-error.ts";
 import type { FileEntry, LayerIndex } from "./layer-entry.ts";
 
@@ -95,21 +95,27 @@ function createNode(): OverlayNode {
 interface Walker {
   /** The directory at a path, made (implied) where missing or where something else is in the way. */
   directory(path: string): OverlayNode;
+  /** The directory of a path other than the root's. */
+  parent(path: string): OverlayNode;
 }
 
 /** Archives list siblings together, so remembering the last directory saves nearly every walk from the root. */
 function createWalker(root: OverlayNode): Walker {
   let lastPath = "";
   let last = root;
+  const directory = (path: string): OverlayNode => {
+    let node = root;
+    if (path !== "") for (const name of path.split("/")) node = enterDirectory(node, name);
+    lastPath = path;
+    last = node;
+    return node;
+  };
   return {
-    directory(path) {
-      if (path === lastPath && !last.removed && (last.entry === undefined || last.entry.type === "directory"))
-        return last;
-      let node = root;
-      if (path !== "") for (const name of path.split("/")) node = enterDirectory(node, name);
-      lastPath = path;
-      last = node;
-      return node;
+    directory,
+    parent(path) {
+      const end = path.lastIndexOf("/");
+      if (end === lastPath.length && path.startsWith(lastPath)) return last;
+      return directory(end === -1 ? "" : path.slice(0, end));
     },
   };
 }
@@ -165,7 +171,7 @@ function placeEntry(walker: Walker, path: string, entry: FileEntry, layer: numbe
     root.layer = layer;
     return;
   }
-  const parent = walker.directory(parentOf(path));
+  const parent = walker.parent(path);
   parent.children ??= new Map();
   const name = nameOf(path);
   const found = parent.children.get(name);
