@@ -15,8 +15,10 @@ export interface EvaluationOptions {
   readonly intervalMs: number;
   /** Carries out a device's new assignment. */
   apply(device: Device, assignment: Assignment): void;
-  /** Called after an evaluation with the configurations it was about. */
-  evaluated(configurations: readonly Configuration[]): void;
+  /** Counts what an evaluation found for these configurations; what it returns shows the counts. */
+  measure(configurations: readonly Configuration[]): () => void;
+  /** From counting to showing, in ms. */
+  readonly metricsLagMs: number;
 }
 
 export interface Evaluation {
@@ -138,7 +140,9 @@ export function createEvaluation(options: EvaluationOptions): Evaluation {
       if (targets !== undefined) testAll(configuration, targets, dirty);
     }
     resolve(dirty);
-    options.evaluated(chosen.filter((configuration) => configurations.has(configuration)));
+    const show = options.measure(chosen.filter((configuration) => configurations.has(configuration)));
+    if (options.metricsLagMs > 0) later(options.metricsLagMs, show);
+    else show();
   };
 
   const evaluateDue = (): void => {

@@ -97,19 +97,18 @@ export async function createIotHub(options: IotHubOptions): Promise<IotHub> {
     delayMs: options.evaluationDelayMs ?? MINUTE_MS / 2,
     intervalMs: options.evaluationIntervalMs ?? 5 * MINUTE_MS,
     apply: (device, { content, statuses }) => deployer.deploy(device, content, statuses),
-    evaluated(evaluated) {
+    measure(evaluated) {
       const results = computeMetrics(
         evaluated,
         (configuration) => evaluation.countTargets(configuration),
         devices,
         () => jobs.rows(),
       );
-      const show = (): void => {
+      return () => {
         for (const [configuration, result] of results) configuration.results = result;
       };
-      if ((options.metricsLagMs ?? 0) > 0) clock.after(options.metricsLagMs ?? 0, show);
-      else show();
     },
+    metricsLagMs: options.metricsLagMs ?? 0,
   });
   const configurations = createConfigurationStore({
     clock,
