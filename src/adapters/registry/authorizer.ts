@@ -59,7 +59,9 @@ export function createAuthorizer({ base, credentials, tokens, now }: AuthorizerO
       if (bearer?.parameters["realm"] !== undefined && realm !== undefined) {
         const { service, scope } = bearer.parameters;
         scheme = { type: "bearer", realm, service };
-        cache.delete(scopesFor(scopes).join(" "));
+        const key = scopesFor(scopes).join(" ");
+        // Others may have got a new token since this request was sent.
+        if (refused === `Bearer ${cache.get(key)?.text}`) cache.delete(key);
         if (scope !== undefined)
           demanded.set(mergeScopes(scopes).join(" "), mergeScopes([...scopesFor(scopes), scope]));
         return true;

@@ -221,6 +221,18 @@ describe.each(["oci", "acr"] as const)("the %s adapter reading blobs", (kind) =>
     expect((await failureOf(read(repository))).code).toBe("UNEXPECTED_RESPONSE");
   });
 
+  test("does not wait for the end of what it does not want to read", async () => {
+    const { repository, registry } = await start(kind, ({ nth }, response) => {
+      if (nth > 1) response.end(content);
+      else {
+        response.writeHead(307, { location: "?again", "content-length": 64 * MIB });
+        response.write(content.subarray(0, 1_000));
+      }
+    });
+    expect(await read(repository)).toHaveLength(content.length);
+    expect(registry.seen).toHaveLength(2);
+  });
+
   test("does not follow a redirect to plain http elsewhere", async () => {
     const { repository } = await start(kind, (_, response) =>
       response.writeHead(307, { location: "http://storage.example.com/blob" }).end(),

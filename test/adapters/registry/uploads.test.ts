@@ -2,6 +2,7 @@
 import type { ServerResponse } from "node:http";
 import { afterEach, describe, expect, test } from "vitest";
 import type { ClosableRegistries } from "../../../src/adapters/registry/index.ts";
+import { locationOf } from "../../../src/adapters/registry/upload.ts";
 import type { Repository } from "../../../src/ports/registry.ts";
 import {
   type Script,
@@ -249,6 +250,23 @@ describe("the oci adapter writing blobs", () => {
     expect(await repository.mountBlob(digest, "team/source")).toBe(false);
     expect(registry.seen[0]?.query.get("from")).toBe("team/source");
     expect(registry.seen[1]).toMatchObject({ method: "DELETE", path: `${UPLOADS}7` });
+  });
+
+  test("an upload's address keeps the registry's own scheme behind a TLS proxy, and never leaves for plain http", () => {
+    const operation = { operation: "write blob", subject: "a/b@c", notFound: "NAME_UNKNOWN" } as const;
+    const base = new URL("https://registry.example.com");
+    const locate = (location: string | undefined): string => {
+      const headers = location === undefined ? {} : { location };
+      const url = new URL("/v2/a/blobs/uploads/", base);
+      const response = { status: 202, headers, url, readBody: () => inParts(small, 1), discard: async () => {} };
+      return locationOf(operation, response, base).href;
+    };
+    expect(locate("http://registry.example.com/up/1?s=2")).toBe("https://registry.example.com/up/1?s=2");
+    expect(locate("https://uploads.example.com/up/1")).toBe("https://uploads.example.com/up/1");
+    expect(locate("/up/1")).toBe("https://registry.example.com/up/1");
+    expect(() => locate("http://uploads.example.com/up/1")).toThrow("Location at http://uploads.example.com");
+    expect(() => locate("http://[")).toThrow("Location http://[");
+    expect(() => locate(undefined)).toThrow("Location none");
   });
 
   test.each([403, 404, 405])("a mount refused with %i is a no, not an error", async (status) => {
