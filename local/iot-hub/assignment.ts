@@ -17,19 +17,13 @@ export interface Assignment {
   readonly content: MergedContent | undefined;
 }
 
-/** Which configurations win: the highest base, and the layered ones of strictly higher priority than it. */
-export interface Resolution {
-  readonly applied: readonly Configuration[];
-  readonly statuses: ConfigurationStatuses;
-}
-
 /** Higher priority first; of equal ones the newer. */
 export function byRank(a: Configuration, b: Configuration): number {
   return b.settings.priority - a.settings.priority || b.createdMs - a.createdMs || b.instance - a.instance;
 }
 
-/** Chooses what applies among configurations ordered by rank. */
-export function chooseApplied(targeted: readonly Configuration[]): readonly Configuration[] {
+/** What applies among configurations ordered by rank: the highest base, and the layered ones of strictly higher priority. */
+function chooseApplied(targeted: readonly Configuration[]): readonly Configuration[] {
   const base = targeted.find(({ deployment }) => !deployment.layered);
   if (base === undefined) return [];
   const layers = targeted.filter(

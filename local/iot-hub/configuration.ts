@@ -10,7 +10,7 @@ import { readerOfTwin } from "./twin-reader.ts";
 import type { TwinState } from "./twin.ts";
 
 /** What may change after creation. */
-export interface ConfigurationSettings {
+interface ConfigurationSettings {
   readonly schemaVersion: string | null;
   readonly labels: JsonObject;
   readonly priority: number;

@@ -4,7 +4,7 @@ import { IotHubError } from "./iot-hub-error.ts";
 import { type Json, type JsonObject, isObject, sizeOf } from "./json.ts";
 
 /** One desired property that a deployment sets: the path below `properties.desired` (empty for all of it) and its value. */
-export interface DesiredEntry {
+interface DesiredEntry {
   readonly moduleId: string;
   readonly path: readonly string[];
   readonly value: JsonObject | Json;

@@ -31,7 +31,7 @@ export interface TwinEntry {
 }
 
 /** Who wants to know about changes; called after them. */
-export interface DeviceListener {
+interface DeviceListener {
   /** The desired properties of a module, or of the device when there is no module id, changed. */
   desired(device: Device, moduleId: string | undefined): void;
   /** What target conditions look at changed: a new device, its tags, or its being an edge device. */

@@ -1,9 +1,9 @@
 // Conditions over twins, shared by target conditions and queries: their tree, and its compilation to a predicate.
 
 /** True, false, or undefined where a property is missing or the types do not compare, as the service reasons. */
-export type Ternary = boolean | undefined;
+type Ternary = boolean | undefined;
 
-export type Scalar = string | number | boolean | null;
+type Scalar = string | number | boolean | null;
 
 export type Operand =
   | { readonly kind: "path"; readonly path: readonly string[] }

@@ -1,7 +1,7 @@
 // Faults that tests order: refused, delayed, reset and lost answers for the next matching requests.
 
 /** What happens to a request. `lost` carries it out and then resets the connection instead of answering. */
-export type Fault =
+type Fault =
   | { readonly kind: "status"; readonly status: 429 | 500 | 502 | 503 | 504 }
   | { readonly kind: "reset" }
   | { readonly kind: "lost" }

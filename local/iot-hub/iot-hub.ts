@@ -10,7 +10,7 @@ import { createDeviceStore } from "./device-store.ts";
 import { createDirectMethods } from "./direct-methods.ts";
 import { createEvaluation } from "./evaluation.ts";
 import { type FaultOrder, createFaultInjector } from "./faults.ts";
-import { createIdentityRegistry } from "./identity.ts";
+import { createIdentityRegistry } from "./identity-registry.ts";
 import { createJobs } from "./jobs.ts";
 import { computeMetrics } from "./metrics.ts";
 import { listOperations } from "./operations.ts";

@@ -8,7 +8,7 @@ import { type AggregateName, type Column, type Query, isAggregated } from "./que
 import { readPath, readerOfTwin } from "./twin-reader.ts";
 import { type TwinState, renderTwin } from "./twin.ts";
 
-export interface Page {
+interface Page {
   readonly items: readonly Json[];
   /** Where the next page starts; undefined on the last page. */
   readonly continuation: string | undefined;
@@ -16,7 +16,7 @@ export interface Page {
 }
 
 /** What a page is asked for. */
-export interface PageRequest {
+interface PageRequest {
   readonly limit: number;
   readonly continuation: string | undefined;
 }

@@ -10,7 +10,7 @@ import { DirectMethodError } from "./direct-methods.ts";
 import type { FaultInjector } from "./faults.ts";
 import { IotHubError, badRequest, renderErrorBody } from "./iot-hub-error.ts";
 import type { Json } from "./json.ts";
-import type { HubResponse, Operation } from "./operations.ts";
+import type { HubResponse, Operation } from "./operation.ts";
 import type { Throttle } from "./throttle.ts";
 
 export interface RestServerOptions {

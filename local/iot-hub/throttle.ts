@@ -16,7 +16,7 @@ const SECOND = 1_000;
 const MINUTE = 60_000;
 
 /** The documented rates for a tier and its number of units. */
-export function ratesOf(sku: Sku, units: number): Readonly<Record<OperationClass, Rate>> {
+function ratesOf(sku: Sku, units: number): Readonly<Record<OperationClass, Rate>> {
   const large = sku === "S3";
   const small = sku === "F1" || sku === "S1";
   const perSecond = (floor: number, perUnit: number, largePerUnit: number): Rate => {

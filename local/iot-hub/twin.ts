@@ -7,7 +7,7 @@ import { EMPTY, type Json, type JsonObject, isObject, mergePatch, sizeOf } from 
 export type ConfigurationStatuses = Readonly<Record<string, { readonly status: "Targeted" | "Applied" }>>;
 
 /** One section of properties; `content` has no `$version` and is shared where devices hold the same. */
-export interface Section {
+interface Section {
   readonly content: JsonObject;
   readonly version: number;
   readonly updatedMs: number;
@@ -27,7 +27,7 @@ export interface TwinState {
   readonly version: number;
 }
 
-export const NO_CONFIGURATIONS: ConfigurationStatuses = Object.freeze({});
+const NO_CONFIGURATIONS: ConfigurationStatuses = Object.freeze({});
 
 const MAX_TAGS_BYTES = 8 * 1024;
 const MAX_PROPERTIES_BYTES = 32 * 1024;
