@@ -32,7 +32,7 @@ export interface DeviceBehaviour {
 }
 
 /** What a behaviour may depend on. */
-export interface DeviceTraits {
+interface DeviceTraits {
   readonly deviceId: string;
   /** `tags.lighter.slot` of the device, as far as it is known. */
   readonly slot: string | undefined;
@@ -79,7 +79,7 @@ export interface SeededBehaviourOptions {
 }
 
 /** A number in [0, 1) that is a pure function of its key (FNV-1a and the finisher of MurmurHash3). */
-export function draw(key: string): number {
+function draw(key: string): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < key.length; index++) {
     hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193);

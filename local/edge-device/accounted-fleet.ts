@@ -31,7 +31,7 @@ export interface AccountedFleetOptions {
 }
 
 /** What a fleet did and does. */
-export interface FleetTotals {
+interface FleetTotals {
   readonly devices: number;
   readonly connected: number;
   readonly bytesPulled: number;

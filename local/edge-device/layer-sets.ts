@@ -12,7 +12,7 @@ export interface LayerSet {
 }
 
 /** A set with an image's layers added, and the bytes that were missing before. */
-export interface LayerGain {
+interface LayerGain {
   readonly set: LayerSet;
   readonly missingBytes: number;
 }

@@ -10,13 +10,13 @@ export interface EntryMetadata {
 }
 
 /** A regular file; `content` is the path of the file that holds its bytes. Hard links share one node. */
-export interface FileNode extends EntryMetadata {
+interface FileNode extends EntryMetadata {
   readonly type: "file";
   readonly content: string;
 }
 
 /** A symbolic link; `target` is as the image has it, thus relative to the image's root when absolute. */
-export interface SymlinkNode extends EntryMetadata {
+interface SymlinkNode extends EntryMetadata {
   readonly type: "symlink";
   readonly target: string;
 }

@@ -53,7 +53,7 @@ export interface ImageConfig {
 }
 
 /** What an image runs unless told otherwise. */
-export interface ImageDefaults {
+interface ImageDefaults {
   readonly Entrypoint?: readonly string[] | null | undefined;
   readonly Cmd?: readonly string[] | null | undefined;
   readonly Env?: readonly string[] | null | undefined;

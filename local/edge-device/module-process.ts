@@ -29,7 +29,7 @@ export interface ModuleProcess {
 }
 
 /** A command line whose paths are real. */
-export interface Command {
+interface Command {
   readonly file: string;
   readonly args: readonly string[];
   readonly cwd: string;
@@ -47,7 +47,7 @@ const DRAIN_MS = 500;
  * paths; other paths that the program opens itself are the host's, and so are its dynamic linker and libraries.
  * @throws PullError EXECUTABLE_MISSING
  */
-export function resolveCommand({ image, options, env }: Omit<ProcessOptions, "killAfterMs">): Command {
+function resolveCommand({ image, options, env }: Omit<ProcessOptions, "killAfterMs">): Command {
   const { rootfs, config } = image;
   const entrypoint = options.Entrypoint ?? config.config?.Entrypoint ?? [];
   // As Docker has it, a replaced entrypoint drops the image's own arguments.

@@ -9,7 +9,7 @@ import { startProcess } from "./module-process.ts";
 import { PullError } from "./pull-error.ts";
 
 /** A module that exists on the device. */
-export interface DeviceModule {
+interface DeviceModule {
   readonly definition: ModuleDefinition;
   readonly image: InstalledImage;
   readonly state: ModuleState;

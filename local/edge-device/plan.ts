@@ -3,7 +3,7 @@ import type { Deployment, ModuleDefinition } from "./deployment.ts";
 import type { ModuleState } from "./module-lifecycle.ts";
 
 /** One step of a group; a group stops at its first failing step, other groups go on. */
-export type PlanStep = "pull" | "stop" | "remove" | "create" | "start";
+type PlanStep = "pull" | "stop" | "remove" | "create" | "start";
 
 /** What happens to one module; `definition` is missing when it only goes away. */
 export interface PlanGroup {

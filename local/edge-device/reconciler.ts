@@ -12,7 +12,7 @@ import { PullError } from "./pull-error.ts";
 import { DONE, PENDING } from "./reported.ts";
 
 /** What a reconciler knows of the desired properties and how far it is. */
-export interface ReconcilerState {
+interface ReconcilerState {
   readonly lastDesiredVersion: number;
   readonly lastDesiredStatus: DesiredStatus;
   /** The last deployment that could be read; a bad one changes nothing on the device. */

@@ -25,7 +25,7 @@ export interface RegistryClient {
 const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?$/;
 
 /** The base URL of a registry: plain http on loopback, https elsewhere. */
-export function registryUrl(registry: string): string {
+function registryUrl(registry: string): string {
   return `${LOOPBACK.test(registry) ? "http" : "https"}://${registry}`;
 }
 

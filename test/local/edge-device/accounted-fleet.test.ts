@@ -228,10 +228,13 @@ describe("an accounted device", () => {
   test("slow to report runs long before it says so", async () => {
     const [gateway, clock] = [createLeanGateway(), createSteppedClock(START)];
     const slowReport = { rate: 1, delayMs: 120_000 };
-    const fleet = startFleet(gateway, clock, { count: 1, behaviour: withTable({ slowReport }) });
+    const crashLoop = { rate: 1, afterMs: 45_000 };
+    const fleet = startFleet(gateway, clock, { count: 1, behaviour: withTable({ slowReport, crashLoop }) });
     gateway.desire(deploy(V1));
-    await clock.advance(60_000);
+    await clock.advance(40_000);
     expect(fleet.totals().modulesByImage).toEqual({ [V1]: { running: 1 } });
+    await clock.advance(20_000);
+    expect(fleet.totals().modulesByImage).toEqual({ [V1]: { backoff: 1 } });
     expect(gateway.seen.get("device-000000")?.code).toBe(500);
     await clock.advance(120_000);
     expect(gateway.seen.get("device-000000")?.code).toBe(200);

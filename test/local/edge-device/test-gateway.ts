@@ -7,7 +7,7 @@ import type {
 } from "../../../local/iot-hub/device-gateway.ts";
 
 /** One report as it arrived and the reported properties after it. */
-export interface Report {
+interface Report {
   readonly patch: Readonly<Record<string, unknown>>;
   readonly after: Readonly<Record<string, unknown>>;
 }

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import type { TestImage } from "./test-images.ts";
 
 /** How the registry treats one request; `undefined` lets it through. */
-export type Misbehaviour = (request: IncomingMessage, response: ServerResponse) => boolean;
+type Misbehaviour = (request: IncomingMessage, response: ServerResponse) => boolean;
 
 /** A running test registry. */
 export interface TestRegistry {
