@@ -1,12 +1,25 @@
 // The `lighter` command: parses arguments, runs one command, turns its outcome into an exit code.
 import { Command, CommanderError } from "commander";
+import { addBaselineCommand } from "./commands/baseline.ts";
+import { addDemoCommand } from "./commands/demo.ts";
 import { addPlanCommand } from "./commands/plan.ts";
 import { addRebaseCommand } from "./commands/rebase.ts";
+import { addReleasesCommand, addStatusCommand } from "./commands/releases.ts";
+import { addUpCommand } from "./commands/up.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
 import { EXIT, exitCodeOf, reportError } from "./exit.ts";
 
 /** Every command adds itself; what it needs beyond its arguments it imports when it runs. */
-const COMMANDS: readonly ((program: Command) => void)[] = [addPlanCommand, addRebaseCommand, addVerifyCommand];
+const COMMANDS: readonly ((program: Command) => void)[] = [
+  addUpCommand,
+  addDemoCommand,
+  addPlanCommand,
+  addRebaseCommand,
+  addVerifyCommand,
+  addReleasesCommand,
+  addStatusCommand,
+  addBaselineCommand,
+];
 
 function createProgram(): Command {
   const program = new Command("lighter")
