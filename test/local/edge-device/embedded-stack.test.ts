@@ -190,6 +190,44 @@ describe("devices on the embedded stack", () => {
   });
 });
 
+describe("a registry that wants credentials", () => {
+  test.each(["basic", "bearer"] as const)(
+    "by a %s challenge gets the right ones, again when a token has expired",
+    async (challenge) => {
+      const privateFolder = join(folder, `private-${challenge}`);
+      const open = await createRegistry({ folder: privateFolder });
+      await images.push(1, { registryUrl: open.url, repository: "app" });
+      await open.close();
+      const user = {
+        name: "fleet",
+        password: "pull:only",
+        grants: [{ repository: "app", actions: ["pull" as const] }],
+      };
+      let nowMs = Date.now();
+      const guarded = await createRegistry({
+        folder: privateFolder,
+        auth: { challenge, users: [user], now: () => nowMs },
+      });
+      const client = (password: string): ReturnType<typeof createControlDevice> =>
+        createControlDevice({
+          deviceId: `guarded-${challenge}`,
+          folder: join(folder, `guarded-${challenge}`),
+          credentials: [{ address: guarded.host, username: "fleet", password }],
+        });
+      try {
+        await expect(client("wrong").pull(`${guarded.host}/app:1`)).rejects.toMatchObject({ code: "UNAUTHORIZED" });
+        await expect(client("pull:only").pull(`${guarded.host}/other:1`)).rejects.toMatchObject({ name: "PullError" });
+        const right = client("pull:only");
+        expect((await right.pull(`${guarded.host}/app:1`)).layers).toHaveLength(3);
+        nowMs += 86_400_000;
+        expect((await right.pull(`${guarded.host}/app:1`)).bytesReused).toBeGreaterThan(0);
+      } finally {
+        await guarded.close();
+      }
+    },
+  );
+});
+
 describe("an accounted fleet on the embedded hub", () => {
   test("of 20,000 is rolled out to in two stages, and the hub's metrics agree with the fleet's totals", async () => {
     const count = 20_000;
