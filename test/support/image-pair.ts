@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { chmodSync, chownSync, linkSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { seededBytes } from "../adapters/registry/fixtures.ts";
 import { run } from "./run.ts";
+import { seededBytes } from "./seeded-bytes.ts";
 
 /** Two image layouts in one folder, to be copied as `oci:<folder>/layout:1` and `:2`. */
 export interface ImagePair {

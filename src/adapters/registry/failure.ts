@@ -19,7 +19,7 @@ export interface ErrorAnswer {
 export const TRANSIENT_STATUSES: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
 
 /** Connection errors that a retry within seconds does not cure. */
-const LASTING_CODES: ReadonlySet<string> = new Set(["ENOTFOUND", "ERR_INVALID_URL", "ERR_INVALID_CHAR"]);
+const LASTING_CODES: ReadonlySet<string> = new Set(["ENOTFOUND", "EPROTO", "ERR_INVALID_URL", "ERR_INVALID_CHAR"]);
 
 /** Error codes of the OCI distribution spec that say more than the status does. */
 const SPEC_CODES: Readonly<Record<string, RegistryErrorCode>> = {
@@ -56,7 +56,7 @@ export function failByConnection(operation: Operation, cause: unknown): Registry
   if (cause instanceof RegistryError) return cause;
   const { code, message } =
     cause instanceof Error ? (cause as NodeJS.ErrnoException) : { code: undefined, message: "" };
-  const lasting = code !== undefined && (LASTING_CODES.has(code) || /CERT|TLS|SSL/.test(code));
+  const lasting = code !== undefined && (LASTING_CODES.has(code) || /CERT|TLS|SSL|VERIFY/.test(code));
   return fail("UNREACHABLE", operation, { got: message || code || "no connection", retryable: !lasting, cause });
 }
 

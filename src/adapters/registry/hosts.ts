@@ -19,7 +19,7 @@ export function isDockerHub(registry: string): boolean {
 }
 
 /** Whether a host name (a port may follow) is this machine's own, which is where plain http is allowed. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   return /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/i.test(host);
 }
 
@@ -29,8 +29,16 @@ export function isPrivate(url: URL): boolean {
 }
 
 /** Whether the host is an Azure Container Registry by its name. */
-export function isAcr(registry: string): boolean {
+function isAcr(registry: string): boolean {
   return ACR_AUDIENCES.some(([suffix]) => hostOf(registry).endsWith(suffix));
+}
+
+/** How a registry is spoken to: `acr` by Microsoft's SDK with an Entra identity, `oci` by the standard API. */
+export type RegistryKind = "acr" | "oci";
+
+/** An ACR is spoken to with an Entra identity unless docker holds credentials for it, as it does inside ACR Tasks. */
+export function chooseKind(registry: string, hasDockerCredentials: boolean): RegistryKind {
+  return isAcr(registry) && !hasDockerCredentials ? "acr" : "oci";
 }
 
 /** The Entra audience to ask tokens for; the public cloud's for hosts that are an ACR by configuration only. */

@@ -5,7 +5,7 @@ import { createAcrRepository } from "./acr.ts";
 import { createAuthorizer } from "./authorizer.ts";
 import { createDockerCredentials, type FindCredentials, type RegistryCredentials } from "./credentials.ts";
 import { fail } from "./failure.ts";
-import { acrAudience, baseUrl, isAcr, isDockerHub } from "./hosts.ts";
+import { acrAudience, baseUrl, chooseKind, isDockerHub, type RegistryKind } from "./hosts.ts";
 import { createOciRepository } from "./oci.ts";
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from "./retry.ts";
 import { createSession, type Session } from "./session.ts";
@@ -13,10 +13,8 @@ import { createTokenSource } from "./tokens.ts";
 import { createTransport } from "./transport.ts";
 
 export type { FindCredentials, RegistryCredentials } from "./credentials.ts";
+export type { RegistryKind } from "./hosts.ts";
 export type { RetryPolicy } from "./retry.ts";
-
-/** How a registry is spoken to: `acr` by Microsoft's SDK with an Entra identity, `oci` by the standard API. */
-export type RegistryKind = "acr" | "oci";
 
 /** How registries are reached; every field has a default that suits a program run by hand or in Azure. */
 export interface RegistriesOptions {
@@ -63,7 +61,7 @@ export function createRegistries(options: RegistriesOptions = {}): ClosableRegis
     const base = baseUrl(registry);
     const forced = options.kinds?.[registry];
     const found = forced === "acr" ? undefined : await findCredentials(registry);
-    const kind = forced ?? (isAcr(registry) && found === undefined ? "acr" : "oci");
+    const kind = forced ?? chooseKind(registry, found !== undefined);
     const credentials: RegistryCredentials | undefined =
       kind === "acr" ? { type: "entra", getToken: async () => (await getEntraToken(registry)).token } : found;
     const tokens = createTokenSource({ base, credentials, transport, now: retry.now });

@@ -7,7 +7,7 @@ import { type Attempt, parseRetryAfter, retry, type RetryPolicy } from "./retry.
 import { readUpTo, type Transport, type TransportResponse } from "./transport.ts";
 
 /** A request in the registry's terms; `path` is relative to the registry's base URL, or absolute. */
-export interface SessionRequest {
+interface SessionRequest {
   readonly operation: Operation;
   readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
   readonly path: string;

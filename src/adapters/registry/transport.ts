@@ -46,7 +46,7 @@ export function createTransport({ idleTimeoutMs }: TransportOptions): Transport 
   // The http client gives its responses the read-ahead of the socket, which the agent hands to net.connect.
   const agentOptions = {
     keepAlive: true,
-    maxSockets: 16,
+
     scheduling: "lifo",
     highWaterMark: READ_AHEAD_BYTES,
   } as const;

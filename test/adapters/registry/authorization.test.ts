@@ -13,7 +13,8 @@ import {
   type SeenRequest,
   startScriptedRegistry,
 } from "../../support/scripted-registry.ts";
-import { collect, createPatientRegistries, describeBytes, failureOf, manifestOf, seededBytes } from "./fixtures.ts";
+import { seededBytes } from "../../support/seeded-bytes.ts";
+import { collect, createPatientRegistries, describeBytes, failureOf, manifestOf } from "./fixtures.ts";
 
 const content = seededBytes("authorization", 50_000);
 const blob = describeBytes(content);

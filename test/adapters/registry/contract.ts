@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ClosableRegistries } from "../../../src/adapters/registry/index.ts";
 import type { Descriptor } from "../../../src/core/image/descriptor.ts";
 import type { Repository } from "../../../src/ports/registry.ts";
-import { collect, describeBytes, failureOf, inParts, manifestOf, seededBytes } from "./fixtures.ts";
+import { seededBytes } from "../../support/seeded-bytes.ts";
+import { collect, describeBytes, failureOf, inParts, manifestOf } from "./fixtures.ts";
 
 /** A registry that runs, and ways to reach it. */
 export interface Backend {

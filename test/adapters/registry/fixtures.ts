@@ -1,5 +1,5 @@
 // What the registry adapters' tests share: seeded content, manifests, patience without waiting.
-import { createCipheriv, createHash } from "node:crypto";
+import { createHash } from "node:crypto";
 import {
   createRegistries,
   type ClosableRegistries,
@@ -8,12 +8,6 @@ import {
 import type { Descriptor } from "../../../src/core/image/descriptor.ts";
 import type { RegistryError } from "../../../src/core/image/registry-error.ts";
 import type { NewManifest } from "../../../src/ports/registry.ts";
-
-/** `size` bytes that depend on `seed` alone and do not compress. */
-export function seededBytes(seed: string, size: number): Buffer {
-  const key = createHash("sha256").update(seed).digest();
-  return createCipheriv("aes-256-ctr", key, Buffer.alloc(16)).update(Buffer.alloc(size));
-}
 
 /** The descriptor of bytes. */
 export function describeBytes(

@@ -3,7 +3,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { ClosableRegistries, RegistriesOptions } from "../../../src/adapters/registry/index.ts";
 import type { Repository } from "../../../src/ports/registry.ts";
 import { type Script, type ScriptedRegistry, startScriptedRegistry } from "../../support/scripted-registry.ts";
-import { collect, createPatientRegistries, describeBytes, failureOf, manifestOf, seededBytes } from "./fixtures.ts";
+import { seededBytes } from "../../support/seeded-bytes.ts";
+import { collect, createPatientRegistries, describeBytes, failureOf, manifestOf } from "./fixtures.ts";
 
 const MIB = 1024 * 1024;
 const content = seededBytes("misbehaviour", 2 * MIB + 17);

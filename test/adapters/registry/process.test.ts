@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ScriptedRegistry, startScriptedRegistry } from "../../support/scripted-registry.ts";
 import { tryRun } from "../../support/run.ts";
-import { describeBytes, manifestOf, seededBytes } from "./fixtures.ts";
+import { seededBytes } from "../../support/seeded-bytes.ts";
+import { describeBytes, manifestOf } from "./fixtures.ts";
 
 const INDEX = new URL("../../../src/adapters/registry/index.ts", import.meta.url).href;
 const content = seededBytes("process", 3 * 1024 * 1024);

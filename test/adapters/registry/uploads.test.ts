@@ -10,7 +10,8 @@ import {
   type SeenRequest,
   startScriptedRegistry,
 } from "../../support/scripted-registry.ts";
-import { createPatientRegistries, describeBytes, failureOf, inParts, manifestOf, seededBytes } from "./fixtures.ts";
+import { seededBytes } from "../../support/seeded-bytes.ts";
+import { createPatientRegistries, describeBytes, failureOf, inParts, manifestOf } from "./fixtures.ts";
 
 const MIB = 1024 * 1024;
 const CHUNK = 4 * MIB;
