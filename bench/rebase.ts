@@ -1,5 +1,6 @@
 // Rebasing a re-created twin: `lighter rebase`, verification included, against the classic recipe and the bare floor.
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { stripTypeScriptTypes } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -33,7 +34,6 @@ interface Peer {
   run(round: number): Promise<ProcessCost>;
 }
 
-const FLOOR = resolve(import.meta.dirname, "support/bare-floor.ts");
 const CACHE = resolve(import.meta.dirname, "../.lighter/bench");
 const KILOBYTES_64 = 65_536;
 
@@ -51,58 +51,21 @@ export const rebaseBench: Bench = {
   name: "rebase",
   summary: "rebase of a 12,500-file twin against buildah and the bare floor",
   async run(args) {
-    const { values } = parseArgs({
-      args: [...args],
-      allowNegative: true,
-      options: {
-        runs: { type: "string", default: "5" },
-        build: { type: "boolean", default: true },
-        buildah: { type: "boolean", default: true },
-        floor: { type: "boolean", default: true },
-        large: { type: "boolean", default: true },
-      },
-    });
-    const runs = Number(values.runs);
-    if (!Number.isInteger(runs) || runs < 1)
-      throw new RangeError(`--runs: got ${values.runs}, want a positive integer`);
-    if (values.buildah && findTool("buildah") === undefined)
-      throw new Error("buildah is missing; leave it out with --no-buildah");
-    if (values.build) buildLighter();
-
+    const flags = parseFlags(args);
+    if (flags.build) buildLighter();
     const registry = await startBenchRegistry();
     const scratch = mkdtempSync(join(tmpdir(), "lighter-bench-rebase-"));
     try {
       const fixture = await openTwinFixture(CACHE, 1);
       await pushPair(registry, "bench/twin", fixture.versions);
       await pushPair(registry, "bench/numbered", fixture.numbered);
-      process.stdout.write(
-        `${describeFixture(fixture)}; registry: ${registry.name} on the loopback; median of ${runs}\n`,
-      );
-      const blobs = fixture.versions.flatMap(({ unshared }) => unshared);
-      const peers: Peer[] = [
-        { name: COLD, run: (round) => rebase(registry, "bench/twin", `cold-${round}`) },
-        { name: NUMBERED, run: (round) => rebase(registry, "bench/numbered", `cold-${round}`) },
-        { name: WARM, run: (round) => rebaseWithIndexedAnchor(registry, round, join(scratch, `warm-${round}`)) },
-      ];
-      if (values.floor) {
-        const urls = blobs.map(({ digest }) => `http://${registry.countedHost}/v2/bench/twin/blobs/${digest}`);
-        peers.push(
-          { name: FLOOR_FILES, run: () => measureProcess(process.execPath, [FLOOR, ...blobs.map(({ file }) => file)]) },
-          { name: FLOOR_REGISTRY, run: () => measureProcess(process.execPath, [FLOOR, ...urls]) },
-        );
-      }
-      if (values.buildah) {
-        peers.push({
-          name: CLASSIC,
-          run: (round) => measureClassicRecipe(registry.countedHost, "bench/twin", `classic-${round}`),
-        });
-      }
-      const samples = await measureInTurns(peers, runs, registry);
-      if (values.large) {
+      const where = `registry: ${registry.name} on the loopback; median of ${flags.runs}`;
+      process.stdout.write(`${describeFixture(fixture)}; ${where}\n`);
+      const samples = await measureInTurns(listPeers(registry, fixture, scratch, flags), flags.runs, registry);
+      if (flags.large) {
         await pushPair(registry, "bench/large", (await openTwinFixture(CACHE, 4)).versions);
-        const run = (round: number): Promise<ProcessCost> => rebase(registry, "bench/large", `cold-${round}`);
-        for (const [name, sample] of await measureInTurns([{ name: LARGE, run }], runs, registry))
-          samples.set(name, sample);
+        const large: Peer = { name: LARGE, run: (round) => rebase(registry, "bench/large", `cold-${round}`) };
+        for (const [name, sample] of await measureInTurns([large], flags.runs, registry)) samples.set(name, sample);
       }
       printSamples(samples);
       return printTargets(listTargets(samples, fixture));
@@ -112,6 +75,51 @@ export const rebaseBench: Bench = {
     }
   },
 };
+
+interface Flags {
+  readonly runs: number;
+  readonly build: boolean;
+  readonly buildah: boolean;
+  readonly floor: boolean;
+  readonly large: boolean;
+}
+
+function parseFlags(args: readonly string[]): Flags {
+  const on = { type: "boolean", default: true } as const;
+  const { values } = parseArgs({
+    args: [...args],
+    allowNegative: true,
+    options: { runs: { type: "string", default: "5" }, build: on, buildah: on, floor: on, large: on },
+  });
+  const runs = Number(values.runs);
+  if (!Number.isInteger(runs) || runs < 1) throw new RangeError(`--runs: got ${values.runs}, want a positive integer`);
+  if (values.buildah && findTool("buildah") === undefined)
+    throw new Error("buildah is missing; leave it out with --no-buildah");
+  return { ...values, runs };
+}
+
+function listPeers(registry: BenchRegistry, fixture: TwinFixture, scratch: string, flags: Flags): Peer[] {
+  const peers: Peer[] = [
+    { name: COLD, run: (round) => rebase(registry, "bench/twin", `cold-${round}`) },
+    { name: NUMBERED, run: (round) => rebase(registry, "bench/numbered", `cold-${round}`) },
+    { name: WARM, run: (round) => rebaseWithIndexedAnchor(registry, round, join(scratch, `warm-${round}`)) },
+  ];
+  if (flags.floor) {
+    const floor = writeFloor(scratch);
+    const blobs = fixture.versions.flatMap(({ unshared }) => unshared);
+    const urls = blobs.map(({ digest }) => `http://${registry.countedHost}/v2/bench/twin/blobs/${digest}`);
+    peers.push(
+      { name: FLOOR_FILES, run: () => measureProcess(process.execPath, [floor, ...blobs.map(({ file }) => file)]) },
+      { name: FLOOR_REGISTRY, run: () => measureProcess(process.execPath, [floor, ...urls]) },
+    );
+  }
+  if (flags.buildah) {
+    const run = (round: number): Promise<ProcessCost> =>
+      measureClassicRecipe(registry.countedHost, "bench/twin", `classic-${round}`);
+    peers.push({ name: CLASSIC, run });
+  }
+  return peers;
+}
 
 /** Pushes versions 1 and 2, and as `base` the layers they share. */
 async function pushPair(registry: BenchRegistry, repository: string, [one, two]: TwinPair): Promise<void> {
@@ -123,6 +131,14 @@ async function pushPair(registry: BenchRegistry, repository: string, [one, two]:
   for (const [tag, image] of Object.entries({ base, 1: one.image, 2: two.image })) {
     await pushImage(image, { registryUrl: registry.url, repository, tag });
   }
+}
+
+/** Writes the floor as plain JavaScript, so that it pays no more for its language than the compiled command does. */
+function writeFloor(folder: string): string {
+  const source = readFileSync(resolve(import.meta.dirname, "support/bare-floor.ts"), "utf8");
+  const file = join(folder, "bare-floor.mjs");
+  writeFileSync(file, stripTypeScriptTypes(source));
+  return file;
 }
 
 async function rebase(registry: BenchRegistry, repository: string, tag: string, cache?: string): Promise<ProcessCost> {
@@ -223,16 +239,9 @@ function listTargets(samples: ReadonlyMap<string, Summary>, { versions: [one, tw
   return [
     judge("CPU of the classic recipe over ours", ratio(CLASSIC, COLD, "cpuSeconds"), ">=", 6, times),
     judge("wall time of the classic recipe over ours", ratio(CLASSIC, COLD, "wallSeconds"), ">=", 5, times),
-    judge("our CPU over the bare floor, from files", ratio(COLD, FLOOR_FILES, "cpuSeconds"), "<=", 1.6, times),
+    judge("our CPU over the bare floor, same registry", ratio(COLD, FLOOR_REGISTRY, "cpuSeconds"), "<=", 1.6, times),
     judge(
-      "our CPU over the bare floor, from the registry",
-      ratio(COLD, FLOOR_REGISTRY, "cpuSeconds"),
-      "<=",
-      1.6,
-      times,
-    ),
-    judge(
-      "our wall time over the bare floor, from the registry",
+      "our wall time over the bare floor, same registry",
       ratio(COLD, FLOOR_REGISTRY, "wallSeconds"),
       "<=",
       1.6,
