@@ -2,6 +2,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { IotHubError } from "./iot-hub-error.ts";
 
+/** Whom the hub lets in. */
 export interface AccessOptions {
   /** The names that tokens may be made for, e.g. `127.0.0.1:8443`, and `127.0.0.1` without its port. */
   readonly hostNames: readonly string[];

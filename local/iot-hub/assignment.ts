@@ -32,6 +32,7 @@ function chooseApplied(targeted: readonly Configuration[]): readonly Configurati
   return [base, ...layers.toReversed()];
 }
 
+/** Makes assignments of the configurations that target a device. */
 export interface Assigner {
   /** The assignment of a device that had `before` and is now targeted by these configurations, given by rank. */
   assign(before: Assignment | undefined, targeted: readonly Configuration[]): Assignment;

@@ -11,6 +11,7 @@ import { IotHubError, preconditionFailed } from "./iot-hub-error.ts";
 import { type Json, type JsonObject, isObject } from "./json.ts";
 import { parseTargetCondition } from "./target-condition.ts";
 
+/** The configurations by id. */
 export interface ConfigurationStore {
   /** Creates without If-Match, updates with it; the quotes around an etag are part of it. */
   put(id: string, body: JsonObject, ifMatch: string | undefined): Configuration;
@@ -20,6 +21,7 @@ export interface ConfigurationStore {
   remove(id: string, ifMatch: string | undefined): void;
 }
 
+/** What a store of configurations needs, and whom it tells about changes. */
 export interface ConfigurationStoreOptions {
   readonly clock: Clock;
   /** How many configurations the hub holds at most. */
@@ -30,6 +32,7 @@ export interface ConfigurationStoreOptions {
   removed(configuration: Configuration): void;
 }
 
+/** Creates an empty store. */
 export function createConfigurationStore(options: ConfigurationStoreOptions): ConfigurationStore {
   const configurations = new Map<string, Configuration>();
   let instances = 0;

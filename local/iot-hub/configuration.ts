@@ -26,8 +26,10 @@ export interface MetricResults {
   readonly custom: Readonly<Record<string, number>>;
 }
 
+/** The metrics that every deployment has. */
 export type SystemMetric = "targetedCount" | "appliedCount" | "reportedSuccessfulCount" | "reportedFailedCount";
 
+/** A configuration as the hub holds it; its content never changes. */
 export interface Configuration {
   readonly id: string;
   /** Tells apart configurations that had the same id one after another; a newer one is larger. */

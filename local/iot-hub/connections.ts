@@ -7,6 +7,7 @@ import { deviceNotFound } from "./iot-hub-error.ts";
 import { EMPTY, type JsonObject } from "./json.ts";
 import { checkSection, reportTwin } from "./twin.ts";
 
+/** The gateway that devices see, with what the hub's other parts ask of it. */
 export interface Connections extends DeviceGateway {
   /** The handlers of a connected device. */
   handlersOf(deviceId: string): DeviceHandlers | undefined;
@@ -32,6 +33,7 @@ function createDesiredCache(): (content: JsonObject, version: number) => Desired
   };
 }
 
+/** Creates the gateway over the devices of a store; one connection per device, the newest. */
 export function createConnections(devices: DeviceStore, clock: Clock): Connections {
   const live = new Map<string, Live>();
   const waiters = new Map<string, Set<() => void>>();

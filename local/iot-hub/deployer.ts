@@ -4,6 +4,7 @@ import type { MergedContent } from "./deployment-merge.ts";
 import type { Device, DeviceStore } from "./device-store.ts";
 import { type ConfigurationStatuses, deployTwin } from "./twin.ts";
 
+/** Carries content to a device's module twins. */
 export interface Deployer {
   /**
    * Gives a device's modules their content and the configurations' statuses. Without content they stay as they are;
@@ -12,6 +13,7 @@ export interface Deployer {
   deploy(device: Device, content: MergedContent | undefined, statuses: ConfigurationStatuses | undefined): void;
 }
 
+/** Creates the deployer for the devices of a store. */
 export function createDeployer(devices: DeviceStore, clock: Clock): Deployer {
   return {
     deploy(device, content, statuses) {

@@ -16,7 +16,10 @@ export interface DeviceHandlers {
 
 /** A device's live connection. */
 export interface DeviceConnection {
-  /** Merges a patch into the reported properties of a module twin (null deletes a key). */
+  /**
+   * Merges a patch into the reported properties of a module twin (null deletes a key); throws when they outgrow the
+   * 32 KB of a twin. What a closed connection reports is lost.
+   */
   report(moduleId: string, patch: Readonly<Record<string, unknown>>): void;
   disconnect(): void;
 }

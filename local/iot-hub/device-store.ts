@@ -16,7 +16,7 @@ export interface Device {
   keys: { readonly primary: string; readonly secondary: string } | undefined;
   connected: boolean;
   lastActivityMs: number;
-  readonly twin: TwinEntry;
+  twin: TwinEntry;
   modules: TwinEntry[];
 }
 
@@ -39,6 +39,7 @@ interface DeviceListener {
   removed(device: Device): void;
 }
 
+/** The devices by id and by place, and the only writer of their twins. */
 export interface DeviceStore {
   /** Adds a device that is not there yet; edge devices get `$edgeAgent` and `$edgeHub`. */
   add(deviceId: string, settings: { readonly iotEdge: boolean; readonly tags?: JsonObject }): Device;
@@ -139,7 +140,7 @@ export function createDeviceStore({
   return {
     add(deviceId, { iotEdge, tags }) {
       generations += 1;
-      const device = {
+      const identity: Omit<Device, "twin"> = {
         deviceId,
         index: places.length,
         generationId: String(generations),
@@ -150,9 +151,11 @@ export function createDeviceStore({
         connected: false,
         lastActivityMs: clock.now(),
         modules: [],
-      } as unknown as Device;
+      };
+      // A device and its twin refer to each other.
+      const device = identity as Device;
       const entry: TwinEntry = { device, moduleId: undefined, deployed: false, current: undefined, indexed: undefined };
-      Object.assign(device, { twin: entry });
+      device.twin = entry;
       places.push(device);
       byId.set(deviceId, device);
       write(entry, createTwin(device, undefined, clock.now(), tags));

@@ -30,6 +30,7 @@ export class DirectMethodError extends Error {
   }
 }
 
+/** A call as its request describes it. */
 export interface MethodCall {
   readonly methodName: string;
   readonly payload: unknown;
@@ -37,6 +38,7 @@ export interface MethodCall {
   readonly connectTimeoutMs: number;
 }
 
+/** Calls methods on connected devices. */
 export interface DirectMethods {
   /** Calls a module (`""` is the device itself); resolves to what it answers, throws DirectMethodError. */
   invoke(deviceId: string, moduleId: string, call: MethodCall): Promise<{ status: number; payload: unknown }>;
@@ -72,6 +74,7 @@ const notOnline = (): DirectMethodError =>
     "The operation failed because the requested device isn't online or hasn't registered the direct method callback.",
   );
 
+/** Creates the caller; timeouts run by the clock. */
 export function createDirectMethods(connections: Connections, clock: Clock): DirectMethods {
   const waitForConnection = (deviceId: string, ms: number): Promise<void> =>
     new Promise((resolve) => {

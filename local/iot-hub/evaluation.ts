@@ -5,6 +5,7 @@ import { byRank } from "./assignment.ts";
 import type { Configuration } from "./configuration.ts";
 import type { Device, DeviceStore } from "./device-store.ts";
 
+/** What an evaluation looks at, when, and what it sets off. */
 export interface EvaluationOptions {
   readonly clock: Clock;
   readonly devices: DeviceStore;
@@ -21,6 +22,7 @@ export interface EvaluationOptions {
   readonly metricsLagMs: number;
 }
 
+/** The running evaluation of all configurations. */
 export interface Evaluation {
   /** A configuration was created or changed. */
   schedule(configuration: Configuration): void;

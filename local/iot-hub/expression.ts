@@ -5,12 +5,15 @@ type Ternary = boolean | undefined;
 
 type Scalar = string | number | boolean | null;
 
+/** One side of a comparison, or an argument of a test. */
 export type Operand =
   | { readonly kind: "path"; readonly path: readonly string[] }
   | { readonly kind: "value"; readonly value: Scalar };
 
+/** How two values are compared; `<>` is read as `!=`. */
 export type Comparison = "=" | "!=" | "<" | "<=" | ">" | ">=";
 
+/** The functions that yield true or false. */
 export type TestName =
   | "IS_DEFINED"
   | "IS_NULL"
@@ -23,13 +26,16 @@ export type TestName =
   | "ENDSWITH"
   | "CONTAINS";
 
+/** A condition over the properties of one row. */
 export type Expression =
   | { readonly kind: "compare"; readonly operator: Comparison; readonly left: Operand; readonly right: Operand }
   | { readonly kind: "test"; readonly name: TestName; readonly operands: readonly Operand[] }
   | { readonly kind: "not"; readonly expression: Expression }
   | { readonly kind: "and" | "or"; readonly parts: readonly Expression[] };
 
+/** Reads a property of a row; undefined when it has none. */
 export type Read<Row> = (row: Row) => unknown;
+/** What a condition says of a row. */
 export type Predicate<Row> = (row: Row) => Ternary;
 
 /** Resolves a path to a reader, once per compilation. */

@@ -7,6 +7,7 @@ type Fault =
   | { readonly kind: "lost" }
   | { readonly kind: "delay"; readonly ms: number };
 
+/** A fault, and the requests it is meant for. */
 export interface FaultOrder {
   readonly fault: Fault;
   /** Only requests of this operation, e.g. `configurations.put`; all when left out. */
@@ -19,6 +20,7 @@ export interface FaultOrder {
   readonly times?: number;
 }
 
+/** Keeps orders and deals them out to requests. */
 export interface FaultInjector {
   order(order: FaultOrder): void;
   clear(): void;
@@ -26,6 +28,7 @@ export interface FaultInjector {
   next(operation: string, path: string): Fault | undefined;
 }
 
+/** Creates an injector without orders; those ordered first come first. */
 export function createFaultInjector(): FaultInjector {
   let orders: { readonly order: FaultOrder; after: number; times: number }[] = [];
   return {

@@ -4,8 +4,9 @@ import { IotHubError, badRequest, deviceNotFound, preconditionFailed } from "./i
 import { EMPTY, type Json, type JsonObject, isObject } from "./json.ts";
 import { checkSection, renderEtag, writeTwin } from "./twin.ts";
 import type { Clock } from "../clock.ts";
-import { applySettings, checkDeviceId, isEdge, matches, readKeys, readText, renewEtag } from "./identity.ts";
+import { checkDeviceId, matches, readSettings, readText, renewEtag } from "./identity.ts";
 
+/** Devices and modules as the identity calls see them; refusals are IotHubErrors. */
 export interface IdentityRegistry {
   /** The device; throws DeviceNotFound. */
   find(deviceId: string): Device;
@@ -23,6 +24,7 @@ export interface IdentityRegistry {
   };
 }
 
+/** Creates the registry over the devices of a store. */
 export function createIdentityRegistry(devices: DeviceStore, clock: Clock): IdentityRegistry {
   const find = (deviceId: string): Device => {
     const device = devices.get(deviceId);
@@ -35,10 +37,8 @@ export function createIdentityRegistry(devices: DeviceStore, clock: Clock): Iden
       throw new IotHubError(409, "DeviceAlreadyExists", `Device ${deviceId} already exists`);
     const tags = isObject(body["tags"]) ? body["tags"] : EMPTY;
     checkSection(tags, "tags");
-    readKeys(body);
-    const device = devices.add(deviceId, { iotEdge: isEdge(body), tags });
-    applySettings(devices, device, body);
-    return device;
+    const { iotEdge, ...settings } = readSettings(body);
+    return Object.assign(devices.add(deviceId, { iotEdge, tags }), settings);
   };
   const requireEtag = (ifMatch: string | undefined, etag: string, subject: string): void => {
     if (ifMatch === undefined) throw preconditionFailed(`ETag missing for ${subject}`);
@@ -47,9 +47,10 @@ export function createIdentityRegistry(devices: DeviceStore, clock: Clock): Iden
   const update = (deviceId: string, body: JsonObject, ifMatch: string): Device => {
     const device = find(deviceId);
     requireEtag(ifMatch, device.etag, `device ${deviceId}`);
-    applySettings(devices, device, body);
+    const { iotEdge, ...settings } = readSettings(body);
+    if (iotEdge && !device.iotEdge) devices.makeEdge(device);
     renewEtag(device);
-    return device;
+    return Object.assign(device, settings);
   };
   const remove = (deviceId: string, ifMatch: string | undefined): void => {
     const device = find(deviceId);

@@ -1,6 +1,6 @@
 // Device and module identities: what the service takes as one, and how it shows them.
 import { createHmac } from "node:crypto";
-import type { Device, DeviceStore, TwinEntry } from "./device-store.ts";
+import type { Device, TwinEntry } from "./device-store.ts";
 import { badRequest } from "./iot-hub-error.ts";
 import { type JsonObject, isObject } from "./json.ts";
 import { renderEtag } from "./twin.ts";
@@ -18,7 +18,8 @@ function deriveKey(...parts: readonly string[]): string {
   return createHmac("sha256", "identity").update(parts.join("\0")).digest("base64");
 }
 
-export function readKeys(body: JsonObject): Device["keys"] {
+/** The symmetric keys in an identity, if it brings any; throws for one key without the other. */
+function readKeys(body: JsonObject): Device["keys"] {
   const authentication = body["authentication"];
   const symmetric = isObject(authentication) ? authentication["symmetricKey"] : undefined;
   if (!isObject(symmetric)) return undefined;
@@ -30,33 +31,43 @@ export function readKeys(body: JsonObject): Device["keys"] {
   return { primary, secondary };
 }
 
+/** A text in a bulk item, or the preset where it is missing. */
 export function readText(item: JsonObject, key: string, preset: string): string {
   const text = item[key] ?? preset;
   if (typeof text !== "string") throw badRequest(`${key} must be a string`);
   return text;
 }
 
-export function isEdge(body: JsonObject): boolean {
+/** Whether an identity asks to be an IoT Edge device. */
+function isEdge(body: JsonObject): boolean {
   const capabilities = body["capabilities"];
   return isObject(capabilities) && capabilities["iotEdge"] === true;
 }
 
+/** Gives the device another etag, as every change of an identity does. */
 export function renewEtag(device: Device): void {
   device.etag = Buffer.from(String(Number(Buffer.from(device.etag, "base64").toString()) + 1_000_003)).toString(
     "base64",
   );
 }
 
-export function applySettings(devices: DeviceStore, device: Device, body: JsonObject): void {
-  const status = body["status"] ?? "enabled";
-  if (status !== "enabled" && status !== "disabled")
-    throw badRequest(`status ${JSON.stringify(status)} is not enabled or disabled`);
-  const keys = readKeys(body);
-  device.status = status;
-  device.keys = keys;
-  if (isEdge(body) && !device.iotEdge) devices.makeEdge(device);
+/** What an identity's caller decides. */
+export interface IdentitySettings {
+  readonly status: Device["status"];
+  readonly keys: Device["keys"];
+  readonly iotEdge: boolean;
 }
 
+/** Reads an identity's body; throws ArgumentInvalid. */
+export function readSettings(body: JsonObject): IdentitySettings {
+  const status = body["status"] ?? "enabled";
+  if (status !== "enabled" && status !== "disabled") {
+    throw badRequest(`status ${JSON.stringify(status)} is not enabled or disabled`);
+  }
+  return { status, keys: readKeys(body), iotEdge: isEdge(body) };
+}
+
+/** The device identity as the service sends it. */
 export function renderDevice(device: Device): JsonObject {
   const { deviceId, generationId, etag, status, keys } = device;
   return {
@@ -83,6 +94,7 @@ export function renderDevice(device: Device): JsonObject {
   };
 }
 
+/** The module identity as the service sends it. */
 export function renderModule({ device, moduleId, current }: TwinEntry): JsonObject {
   const managed = moduleId?.startsWith("$") === true;
   return {

@@ -22,9 +22,12 @@ export function renderErrorBody(error: IotHubError, trackingId: string): { Messa
   return { Message: `ErrorCode:${error.errorCode};${error.text}`, ExceptionMessage: `Tracking ID:${trackingId}` };
 }
 
+/** An argument that the service does not take. */
 export const badRequest = (text: string): IotHubError => new IotHubError(400, "ArgumentInvalid", text);
 
+/** A device that is not there. */
 export const deviceNotFound = (deviceId: string): IotHubError =>
   new IotHubError(404, "DeviceNotFound", `Device ${deviceId} is not registered`);
 
+/** An etag that is missing or stale. */
 export const preconditionFailed = (text: string): IotHubError => new IotHubError(412, "PreconditionFailed", text);

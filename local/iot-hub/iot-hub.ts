@@ -24,6 +24,7 @@ import {
   jobDevicesPerSecond,
 } from "./throttle.ts";
 
+/** How the hub behaves; all durations are in ms of its clock. */
 export interface IotHubOptions {
   readonly clock: Clock;
   /** 0 or nothing for any free port. */
@@ -54,6 +55,7 @@ export interface IotHubOptions {
   readonly jobDevicesPerSecond?: number;
 }
 
+/** A running hub. */
 export interface IotHub {
   /** `http://127.0.0.1:<port>` */
   readonly url: string;

@@ -27,6 +27,7 @@ interface Job {
   failed: number;
 }
 
+/** Scheduled jobs by id. */
 export interface Jobs {
   /** Creates a job; throws JobAlreadyExists, ThrottlingMaxActiveJobCountExceeded, ArgumentInvalid. */
   create(jobId: string, body: JsonObject): JsonObject;
@@ -39,6 +40,7 @@ export interface Jobs {
   close(): void;
 }
 
+/** What jobs work on, and how fast. */
 export interface JobsOptions {
   readonly clock: Clock;
   readonly devices: DeviceStore;

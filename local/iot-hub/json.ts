@@ -1,12 +1,16 @@
 // Plain JSON values: merging patches into them, freezing what is shared, and measuring them.
 
+/** A JSON value that is not written to. */
 export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
+/** A JSON object that is not written to. */
 export interface JsonObject {
   readonly [key: string]: Json;
 }
 
+/** The one empty object, shared. */
 export const EMPTY: JsonObject = Object.freeze({});
 
+/** Whether a value is an object and no array. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

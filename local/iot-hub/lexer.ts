@@ -1,5 +1,6 @@
 // Cuts target conditions and queries into tokens.
 
+/** A word, value or sign of a text. */
 export interface Token {
   readonly kind: "name" | "string" | "number" | "bracketed" | "symbol" | "end";
   /** The text as written; for strings and `[[…]]` the value inside. */
@@ -89,6 +90,7 @@ export interface TokenReader {
   fail(wanted: string): never;
 }
 
+/** Creates a cursor at the first of the tokens. */
 export function createTokenReader(tokens: readonly Token[]): TokenReader {
   let position = 0;
   const peek = (): Token => tokens[position] as Token;

@@ -25,6 +25,7 @@ export interface HubResponse {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** One operation of the REST interface. */
 export interface Operation {
   /** The name under which calls are counted and faults are ordered. */
   readonly name: string;
@@ -35,6 +36,7 @@ export interface Operation {
   handle(request: HubRequest): HubResponse | Promise<HubResponse>;
 }
 
+/** The hub's parts that operations work on. */
 export interface OperationsOptions {
   readonly clock: Clock;
   readonly devices: DeviceStore;
@@ -47,16 +49,20 @@ export interface OperationsOptions {
   readonly pageSize: { readonly preset: number; readonly most: number };
 }
 
+/** An answer 200 with a body. */
 export const ok = (body: unknown, headers?: Readonly<Record<string, string>>): HubResponse => ({
   status: 200,
   body,
   ...(headers === undefined ? {} : { headers }),
 });
+/** An answer without content. */
 export const NO_CONTENT: HubResponse = { status: 204 };
 
+/** The request's body; throws ArgumentInvalid unless it is an object. */
 export function bodyOf(request: HubRequest): JsonObject {
   if (!isObject(request.body)) throw badRequest("The request body must be a JSON object");
   return request.body;
 }
 
+/** A part of the request's path. */
 export const part = (request: HubRequest, name: string): string => request.path[name] ?? "";

@@ -8,6 +8,7 @@ import { type AggregateName, type Column, type Query, isAggregated } from "./que
 import { readPath, readerOfTwin } from "./twin-reader.ts";
 import { type TwinState, renderTwin } from "./twin.ts";
 
+/** A page of results. */
 interface Page {
   readonly items: readonly Json[];
   /** Where the next page starts; undefined on the last page. */

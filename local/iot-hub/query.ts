@@ -1,8 +1,10 @@
 // The query language's tree: what a parsed query says.
 import type { Expression } from "./expression.ts";
 
+/** The collections that can be asked. */
 export type QuerySource = "devices" | "devices.modules" | "devices.jobs";
 
+/** What can be computed of a group; only COUNT goes without a property. */
 export type AggregateName = "COUNT" | "SUM" | "MIN" | "MAX" | "AVG";
 
 /** One column of a SELECT list; `as` is the name in the result. */
@@ -15,6 +17,7 @@ export type Column =
       readonly as: string;
     };
 
+/** A parsed query. */
 export interface Query {
   /** `*`, or the columns. */
   readonly columns: "*" | readonly Column[];

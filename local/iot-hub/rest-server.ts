@@ -13,6 +13,7 @@ import type { Json } from "./json.ts";
 import type { HubResponse, Operation } from "./operation.ts";
 import type { Throttle } from "./throttle.ts";
 
+/** What is served, and what stands before it. */
 export interface RestServerOptions {
   readonly clock: Clock;
   readonly operations: readonly Operation[];

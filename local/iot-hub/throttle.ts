@@ -2,8 +2,10 @@
 import type { Clock } from "../clock.ts";
 import { IotHubError } from "./iot-hub-error.ts";
 
+/** The classes of operations that the service limits each for itself. */
 export type OperationClass = "configuration" | "query" | "twinRead" | "twinUpdate" | "identity" | "job" | "method";
 
+/** The tiers of the service: free and standard. */
 export type Sku = "F1" | "S1" | "S2" | "S3";
 
 /** A rate: so many operations per so many ms; the bucket holds as many as one period allows. */
@@ -34,7 +36,8 @@ function ratesOf(sku: Sku, units: number): Readonly<Record<OperationClass, Rate>
     job: perMinute(100, 5_000),
     twinRead: perSecond(100, 10, 500),
     twinUpdate: perSecond(50, 5, 250),
-    method: perSecond(20, 20, 3_000),
+    // 160 KB, 480 KB and 24 MB per second and unit, metered by 4 KB.
+    method: { operations: (large ? 6_000 : small ? 40 : 120) * units, periodMs: SECOND },
   };
 }
 
@@ -50,6 +53,7 @@ export function jobDevicesPerSecond(sku: Sku, units: number): number {
   return sku === "S2" ? Math.max(10, units) : 10;
 }
 
+/** Limits the rate of operations by class. */
 export interface Throttle {
   /** Takes a token; throws ThrottlingException when there is none. */
   take(operation: OperationClass): void;

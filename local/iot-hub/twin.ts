@@ -38,6 +38,7 @@ const MAX_INTEGER = 2 ** 52 - 1;
 // oxlint-disable-next-line no-control-regex -- control characters are what the service refuses in keys
 const FORBIDDEN_IN_KEYS = /[\u0000-\u001f\u007f-\u009f.$# ]/;
 
+/** The twin of a new device or module: empty but for its tags, everything at version 1. */
 export function createTwin(
   device: Device,
   moduleId: string | undefined,

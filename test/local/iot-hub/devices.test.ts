@@ -43,6 +43,7 @@ describe("a device identity", () => {
     );
     const authentication = { symmetricKey: { primaryKey: "QQ==", secondaryKey: "" } };
     await expect(registry.create({ deviceId: "d3", authentication })).rejects.toThrow("Either no keys or both keys");
+    await expect(registry.create({ deviceId: "d3", status: "broken" })).rejects.toThrow("not enabled or disabled");
     await expect(registry.get("d3")).rejects.toMatchObject({ name: "DeviceNotFoundError" });
   });
 
