@@ -174,8 +174,8 @@ describe.each(["oci", "acr"] as const)("the %s adapter reading blobs", (kind) =>
   });
 
   test("fails a registry that never answers", async () => {
-    const { repository, registry } = await start(kind, () => {}, { idleTimeoutMs: 30, retry: { attempts: 2 } });
-    expect(await failureOf(read(repository))).toMatchObject({ code: "UNREACHABLE", got: "no bytes for 30 ms" });
+    const { repository, registry } = await start(kind, () => {}, { idleTimeoutMs: 400, retry: { attempts: 2 } });
+    expect(await failureOf(read(repository))).toMatchObject({ code: "UNREACHABLE", got: "no bytes for 400 ms" });
     expect(registry.seen).toHaveLength(2);
     await registry.idle();
   });
@@ -188,7 +188,7 @@ describe.each(["oci", "acr"] as const)("the %s adapter reading blobs", (kind) =>
         if (nth === 1) response.write(content.subarray(0, 900_000));
         else response.end(content);
       },
-      { idleTimeoutMs: 50 },
+      { idleTimeoutMs: 400 },
     );
     expect((await read(repository)).equals(content)).toBe(true);
     expect(registry.seen).toHaveLength(2);
