@@ -51,7 +51,9 @@ export function createSession({ base, transport, authorizer, retry: policy }: Se
       const { authorization } = await authorizer.authorize(request.scopes);
       const response = await follow(request, authorization);
       const { status, headers } = response;
-      const again = status === 401 && challenges < MAX_CHALLENGES && !isStream(request.body);
+      // A storage host's challenge is not the registry's: nobody else may say where our credentials go.
+      const own = response.url.origin === base.origin;
+      const again = own && status === 401 && challenges < MAX_CHALLENGES && !isStream(request.body);
       if (!again || !authorizer.learn(headers["www-authenticate"], request.scopes, authorization)) return response;
       await response.discard();
     }

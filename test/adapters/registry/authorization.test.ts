@@ -312,6 +312,18 @@ describe("redirects", () => {
   });
 });
 
+test("a storage host cannot ask for the registry's credentials", async () => {
+  const storage = await start(({ headers }, response) =>
+    response.writeHead(401, { "www-authenticate": standard(headers.host ?? "") }).end(),
+  );
+  const registry = await start((_, response) =>
+    response.writeHead(307, { location: `http://${storage.host}/store/blob` }).end(),
+  );
+  const error = await failureOf(collect(openApp(connect(PASSWORD), registry).readBlob(blob)));
+  expect(error.code).toBe("UNAUTHORIZED");
+  expect(storage.seen.map(({ path }) => path)).toEqual(["/store/blob"]);
+});
+
 test("no error shows a password or a token, however it is printed", async () => {
   const secrets = [
     "s3cret-p4ssword",
