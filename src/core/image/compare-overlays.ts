@@ -112,7 +112,9 @@ function createWalk(
 
   /** Lists a directory of the candidate that the anchor has not, and all beneath it. */
   const addDirectory = (path: string, a: OverlayNode | undefined, c: OverlayNode, masked: boolean): void => {
-    if (c.entry !== undefined) list(path, a === undefined || a.removed ? "added" : "changed", a, c);
+    const change = a === undefined || a.removed ? "added" : "changed";
+    if (c.entry !== undefined) list(path, change, a, c);
+    else if (masked && !impliesItself(c)) list(path, change, a, { ...c, entry: IMPLIED_DIRECTORY });
     for (const [name, child] of c.children ?? []) visit(join(path, name), undefined, child, masked, masked);
   };
 
@@ -174,6 +176,13 @@ function createWalk(
   };
 
   return { differences, unknown: () => unknown, directories };
+}
+
+/** Whether something beneath a directory makes it appear. */
+function impliesItself(node: OverlayNode): boolean {
+  return [...(node.children?.values() ?? [])].some(
+    (child) => !child.removed && (child.entry !== undefined || impliesItself(child)),
+  );
 }
 
 function join(path: string, name: string): string {

@@ -53,11 +53,11 @@ export function stackLayers(layers: readonly LayerIndex[], { complete, firstLaye
   let danglingLink: string | undefined;
 
   for (const [position, { entries }] of layers.entries()) {
-    const walker = createWalker(root);
     for (const entry of entries) {
       if (entry.kind === "whiteout") removeNode(root, entry.path);
-      else if (entry.kind === "opaque") emptyDirectory(walker.directory(entry.path));
+      else if (entry.kind === "opaque") emptyDirectory(enterPath(root, entry.path));
     }
+    const walker = createWalker(root);
     for (const entry of entries) {
       if (entry.kind !== "entry") continue;
       if (entry.type !== "link") placeEntry(walker, entry.path, entry, firstLayer + position);
@@ -93,31 +93,30 @@ function createNode(): OverlayNode {
 }
 
 interface Walker {
-  /** The directory at a path, made (implied) where missing or where something else is in the way. */
-  directory(path: string): OverlayNode;
-  /** The directory of a path other than the root's. */
+  /** The directory of a path other than the root's, made (implied) where missing or where something is in the way. */
   parent(path: string): OverlayNode;
 }
 
-/** Archives list siblings together, so remembering the last directory saves nearly every walk from the root. */
+/**
+ * Remembers the last directory, since archives list siblings together. Entries replace nothing above the directory they
+ * are placed in, so it stays part of the tree; markers may, so they are not placed by a walker.
+ */
 function createWalker(root: OverlayNode): Walker {
   let lastPath = "";
   let last = root;
-  const directory = (path: string): OverlayNode => {
-    let node = root;
-    if (path !== "") for (const name of path.split("/")) node = enterDirectory(node, name);
-    lastPath = path;
-    last = node;
-    return node;
-  };
   return {
-    directory,
     parent(path) {
       const end = path.lastIndexOf("/");
       if (end === lastPath.length && path.startsWith(lastPath)) return last;
-      return directory(end === -1 ? "" : path.slice(0, end));
+      lastPath = end === -1 ? "" : path.slice(0, end);
+      last = enterPath(root, lastPath);
+      return last;
     },
   };
+}
+
+function enterPath(root: OverlayNode, path: string): OverlayNode {
+  return path === "" ? root : path.split("/").reduce(enterDirectory, root);
 }
 
 function enterDirectory(parent: OverlayNode, name: string): OverlayNode {
@@ -166,7 +165,7 @@ function emptyDirectory(node: OverlayNode): void {
 
 function placeEntry(walker: Walker, path: string, entry: FileEntry, layer: number): void {
   if (path === "") {
-    const root = walker.directory("");
+    const root = walker.parent(path);
     root.entry = entry;
     root.layer = layer;
     return;
