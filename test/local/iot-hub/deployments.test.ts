@@ -89,6 +89,24 @@ describe("a device", () => {
     expect((await readAgent(fixture, "d")).images).toEqual({ app: "r/app:b", x: "r/x:b" });
   });
 
+  test("changes over when nothing but a priority changes", async () => {
+    const fixture = await startWith({ d: {} });
+    const { registry, clock } = fixture;
+    await add(fixture, "base-a", 1, base("r/app:a"));
+    await add(fixture, "base-b", 2, base("r/app:b"));
+    await clock.advance(30_000);
+    const { etag } = (await registry.getModuleTwin("d", "$edgeAgent")).responseBody;
+    const { responseBody: lower } = await registry.getConfiguration("base-a");
+    await registry.updateConfiguration({ ...lower, priority: 3 });
+    await clock.advance(30_000);
+    const agent = await readAgent(fixture, "d");
+    expect(agent).toMatchObject({
+      images: { app: "r/app:a" },
+      statuses: { "base-a": "Applied", "base-b": "Targeted" },
+    });
+    expect((await registry.getModuleTwin("d", "$edgeAgent")).responseBody.etag).not.toBe(etag);
+  });
+
   test("without a base is targeted by layers, but gets none of them", async () => {
     const fixture = await startWith({ d: {} });
     await add(fixture, "layer", 2, layerContent("x", "r/x:1"));
