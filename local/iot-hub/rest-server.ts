@@ -1,5 +1,6 @@
 // Serves operations over HTTP: access, api-version, throttles, faults, counts, and the service's way to say no.
 import { randomUUID } from "node:crypto";
+import type { AddressInfo } from "node:net";
 import { type HttpBindings, createAdaptorServer } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context, Hono } from "hono";
@@ -8,7 +9,7 @@ import type { AccessOptions } from "./access.ts";
 import { checkAccess } from "./access.ts";
 import { DirectMethodError } from "./direct-methods.ts";
 import type { FaultInjector } from "./faults.ts";
-import { IotHubError, badRequest, renderErrorBody } from "./iot-hub-error.ts";
+import { IotHubError, renderErrorBody } from "./iot-hub-error.ts";
 import type { Json } from "./json.ts";
 import type { HubResponse, Operation } from "./operation.ts";
 import type { Throttle } from "./throttle.ts";
@@ -138,10 +139,9 @@ export async function serveOperations(
       resolve();
     });
   });
-  const address = server.address();
-  if (address === null || typeof address === "string") throw badRequest("the server has no port");
+  const { port: bound } = server.address() as AddressInfo;
   return {
-    port: address.port,
+    port: bound,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
