@@ -47,7 +47,7 @@ export interface FunctionMetadata {
 export type FunctionCallback = (...args: unknown[]) => unknown;
 
 /** The library's half of an invocation. */
-export interface InvocationModel {
+interface InvocationModel {
   getArguments(): Promise<{ context: object; inputs: unknown[] }>;
   invokeFunction(context: object, inputs: unknown[], callback: FunctionCallback): Promise<unknown>;
   getResponse(context: object, result: unknown): Promise<InvocationResponse>;
@@ -60,16 +60,19 @@ export interface InvocationResponse {
 }
 
 /** What `@azure/functions` sets as the programming model. */
-export interface ProgrammingModel {
+interface ProgrammingModel {
   readonly name: string;
   readonly version: string;
   getInvocationModel(coreContext: object): InvocationModel;
   getCapabilities(defaults: Record<string, string>): Promise<Record<string, string>>;
 }
 
+/** The version that the host reports; that of the runtime it imitates. */
+export const HOST_VERSION = "4.1041.0";
+
 const HOOKS = ["appStart", "appTerminate", "preInvocation", "postInvocation", "log"] as const;
 /** The hooks an app can register. */
-export type HookName = (typeof HOOKS)[number];
+type HookName = (typeof HOOKS)[number];
 type HookCallback = (context: object) => unknown;
 
 /** What the app registered, and the module object that let it. */
@@ -104,7 +107,7 @@ export function createCoreApi(log: LogSink): CoreApi {
 
   const module = {
     version: "3.12.0",
-    hostVersion: "4.1041.0",
+    hostVersion: HOST_VERSION,
     Disposable,
     setProgrammingModel(value: ProgrammingModel): void {
       model = value;

@@ -3,7 +3,7 @@ import type { Binding, CoreApi, FunctionCallback, FunctionMetadata } from "./cor
 import { FunctionsHostError } from "./errors.ts";
 
 /** A binding with the name that the library gave it (usually a hash). */
-export interface NamedBinding extends Binding {
+interface NamedBinding extends Binding {
   readonly name: string;
 }
 

@@ -12,9 +12,6 @@ export interface HostKeys {
   readonly functions: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }
 
-/** Who may call. */
-export type AuthLevel = "anonymous" | "function" | "system" | "admin";
-
 /** Fills in what is not given: from the file if it holds keys already, else with random keys that it then holds. */
 export function loadKeys(storage: Storage, given: Partial<HostKeys>): HostKeys {
   const stored = storage.get("SELECT value FROM meta WHERE name = 'keys'")?.["value"];

@@ -13,17 +13,18 @@ export interface LoopWatch {
 /** Creates the watch; it holds no timer while nothing runs. */
 export function createLoopWatch(warnings: Warnings): LoopWatch {
   const running = new Map<string, number>();
+  /** Functions that ran at some time since the watch was armed. */
+  let suspects = new Set<string>();
   let armed = false;
 
   function arm(): void {
     if (armed) return;
     armed = true;
     const due = performance.now() + CHECK_MS;
-    const suspects = new Set(running.keys());
+    suspects = new Set(running.keys());
     setTimeout(() => {
       armed = false;
       const late = performance.now() - due;
-      for (const name of running.keys()) suspects.add(name);
       if (late > BLOCKED_MS) {
         const text = `the event loop stood still for ${Math.round(late)} ms while it ran; timers, leases and other functions wait`;
         warnings.add("BLOCKED_EVENT_LOOP", [...suspects].sort().join(", "), text);
@@ -36,6 +37,7 @@ export function createLoopWatch(warnings: Warnings): LoopWatch {
     begin(name) {
       running.set(name, (running.get(name) ?? 0) + 1);
       arm();
+      suspects.add(name);
     },
     end(name) {
       const left = (running.get(name) ?? 1) - 1;

@@ -58,9 +58,6 @@ async function main(): Promise<void> {
   const { clock = { originMs: Date.now(), scale: 1 }, logLevel = "info", ...options } = readOptions();
   const log = createPinoSink(pino({ level: logLevel }, pino.destination({ dest: 2, sync: true })));
   const host = await createFunctionsHost({ ...options, clock: createScaledClock(clock), log });
-  process.stdout.write(
-    `${JSON.stringify({ url: host.url, pid: process.pid, keys: host.keys, functions: host.functions })}\n`,
-  );
   let stopping = false;
   const stop = (): void => {
     if (stopping) return;
@@ -75,6 +72,9 @@ async function main(): Promise<void> {
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
+  process.stdout.write(
+    `${JSON.stringify({ url: host.url, pid: process.pid, keys: host.keys, functions: host.functions })}\n`,
+  );
 }
 
 try {

@@ -12,7 +12,7 @@ export interface Schedule {
 }
 
 /** NCRONTAB knows lists, ranges, steps and names, and none of cron's later inventions. */
-const FIELD = /^(?:\*|[A-Za-z]+|\d+)(?:-(?:[A-Za-z]+|\d+))?(?:\/\d+)?$/;
+const FIELD = /^(?:\*|[A-Za-z]{3}|\d+)(?:-(?:[A-Za-z]{3}|\d+))?(?:\/\d+)?$/;
 
 /**
  * Parses a schedule: `{second} {minute} {hour} {day} {month} {day of week}`, the same without seconds, or `hh:mm:ss`.

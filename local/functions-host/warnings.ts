@@ -2,7 +2,7 @@
 import type { LogSink } from "./log.ts";
 
 /** What the service punishes. */
-export type WarningCode =
+type WarningCode =
   | "BLOCKED_EVENT_LOOP"
   | "BODY_WITHOUT_LENGTH"
   | "CUSTOM_STATUS_TOO_LARGE"

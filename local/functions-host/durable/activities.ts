@@ -94,7 +94,7 @@ export function createActivities(options: ActivitiesOptions): Activities {
 }
 
 /** An RPC value as JSON text; nothing is `null`, bytes are base64 as .NET writes them. */
-export function toJsonText(data: RpcTypedData | null | undefined): string {
+function toJsonText(data: RpcTypedData | null | undefined): string {
   if (data === null || data === undefined) return "null";
   if (data.json !== undefined) return data.json;
   if (data.string !== undefined) return JSON.stringify(data.string);

@@ -17,7 +17,7 @@ import type { DurableStore } from "./store.ts";
 import { createTimers } from "./timers.ts";
 
 /** The kinds of functions that the engine runs. */
-export type DurableKind = "activity" | "orchestration" | "entity";
+type DurableKind = "activity" | "orchestration" | "entity";
 
 /** What the engine needs. */
 export interface EngineOptions {

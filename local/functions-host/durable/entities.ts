@@ -7,7 +7,7 @@ import type { Instances } from "./instances.ts";
 import type { DurableStore } from "./store.ts";
 
 /** An operation on its way to an entity; `input` is JSON text. */
-export interface EntityRequest {
+interface EntityRequest {
   readonly op: string;
   readonly signal: boolean;
   readonly input?: string;

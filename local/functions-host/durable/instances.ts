@@ -5,7 +5,7 @@ import { isTerminal } from "./store.ts";
 import type { DurableStore, Instance, InstanceFilter, ParentLink } from "./store.ts";
 
 /** A request for a new instance; `input` is JSON text. */
-export interface StartRequest {
+interface StartRequest {
   readonly id: string;
   readonly name: string;
   readonly input: string;

@@ -29,7 +29,7 @@ export interface RetryPolicy {
 }
 
 /** A `callHttp` request. */
-export interface HttpCall {
+interface HttpCall {
   readonly method: string;
   readonly uri: string;
   readonly content?: string;
@@ -113,7 +113,7 @@ export interface ReplayOutcome {
 const RUNNING = 0;
 
 /** Flattens `WhenAll` and `WhenAny`. */
-export function flattenActions(actions: readonly Action[]): Action[] {
+function flattenActions(actions: readonly Action[]): Action[] {
   return actions.flatMap((action) =>
     action.actionType === ActionType.WhenAll || action.actionType === ActionType.WhenAny
       ? flattenActions(action.compoundActions ?? [])

@@ -23,7 +23,7 @@ interface LoadedHistory {
 }
 
 /** What a committed turn leaves to be started. */
-export interface TurnEffects {
+interface TurnEffects {
   readonly activities: readonly ActivityItem[];
   readonly entities: readonly string[];
   readonly timers: boolean;

@@ -41,7 +41,7 @@ export interface OrchestratorState {
 }
 
 /** Something new to do, with the history fact that records it. */
-export type PlannedWork =
+type PlannedWork =
   | {
       readonly kind: "activity";
       readonly fact: HistoryFact;

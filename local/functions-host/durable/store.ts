@@ -53,7 +53,7 @@ export interface ActivityItem {
 }
 
 /** A page of instances; `next` continues after its last. */
-export interface InstancePage {
+interface InstancePage {
   readonly instances: readonly Instance[];
   readonly next?: string;
 }

@@ -1,4 +1,5 @@
 // The host's own endpoints under `/admin`: status, functions, manual runs, warnings. All need the master key.
+import { HOST_VERSION } from "../core-api.ts";
 import type { RpcTypedData } from "../core-api.ts";
 import type { LoadedFunction } from "../functions.ts";
 import { readBody, sendJson, sendStatus, sendTooLarge } from "./exchange.ts";
@@ -7,8 +8,6 @@ import { isAuthorized } from "../keys.ts";
 import type { HostKeys } from "../keys.ts";
 import type { Warnings } from "../warnings.ts";
 
-/** The version that the host reports; that of the runtime it imitates. */
-export const HOST_VERSION = "4.1041.0";
 const MAX_INPUT_BYTES = 1_048_576;
 
 /** What the endpoints show and do. */

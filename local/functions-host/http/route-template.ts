@@ -101,7 +101,7 @@ function parseSegment(part: string, text: string): Segment {
     const end = closingBrace(part, position);
     if (end < 0) throw badRoute(text, "an open brace");
     const parameter = parseParameter(part.slice(position + 1, end), text);
-    pattern += parameter.catchAll ? "(.*)" : "(.+?)";
+    pattern += parameter.catchAll ? "(.*)" : "(.+)";
     parameters.push(parameter);
     position = end + 1;
   }

@@ -1,5 +1,5 @@
 // Random orchestrations on a real host: each must return what its plan says, running every activity exactly once.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import pLimit from "p-limit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { count } from "../../counts.ts";
@@ -19,7 +19,7 @@ beforeAll(async () => {
   host = await startHost(optionsFor("trees.ts", folder.path, { clock, logLevel: "warn" }));
 });
 afterAll(async () => {
-  expect(await host.stop()).toBe(0);
+  await host.stop();
   folder.remove();
 });
 
@@ -29,7 +29,7 @@ async function run(plan: TreePlan, id: string): Promise<unknown> {
   for (const [index, steps] of plan.phases.entries()) {
     await host.until(id, ["Running", "Completed"]);
     while (phaseOf(await host.status(id)) < index) await new Promise(setImmediate);
-    for (const { name, value } of collect(steps, "event").reverse()) await host.raise(id, name, value);
+    for (const { name, value } of collect(steps, "event").toReversed()) await host.raise(id, name, value);
   }
   return (await host.until(id)).output;
 }
@@ -53,9 +53,10 @@ test(
     await Promise.all(runs);
     const executions = (await (await host.call("/api/executions")).json()) as Record<string, number>;
     for (const { plan, output, id } of await Promise.all(runs)) {
-      expect(output, JSON.stringify(plan)).toEqual(expectedOf(plan));
-      for (const [key, times] of Object.entries(executionsOf(plan)))
-        expect(executions[`${id}.${key}`], key).toBe(times);
+      expect({ plan, output }).toEqual({ plan, output: expectedOf(plan) });
+      const ran = Object.entries(executions).filter(([key]) => key.startsWith(`${id}.`));
+      const wanted = Object.entries(executionsOf(plan)).map(([key, times]) => [`${id}.${key}`, times] as const);
+      expect(Object.fromEntries(ran)).toEqual(Object.fromEntries(wanted));
     }
   },
 );

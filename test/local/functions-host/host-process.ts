@@ -45,8 +45,8 @@ export interface HostProcess {
   run(name: string, input?: unknown, id?: string): Promise<Status>;
   raise(id: string, event: string, value?: unknown): Promise<number>;
   warnings(): Promise<readonly HostWarning[]>;
-  /** Ends with SIGTERM and returns the exit code. */
-  stop(): Promise<number | null>;
+  /** Ends with SIGTERM; rejects unless the exit code is 0. */
+  stop(): Promise<void>;
   kill9(): Promise<void>;
 }
 
@@ -121,7 +121,8 @@ export async function startHost(options: ProcessOptions): Promise<HostProcess> {
     },
     async stop() {
       child.kill("SIGTERM");
-      return (await exited)[0];
+      const [code] = await exited;
+      if (code !== 0) throw new Error(`the host ended with ${code}: ${JSON.stringify(log.at(-1))}`);
     },
     async kill9() {
       child.kill("SIGKILL");

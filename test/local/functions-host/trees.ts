@@ -1,5 +1,5 @@
 // Random orchestrations as data: generated from a seed, run by apps/trees.ts, with the result they must have.
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 /** Something that becomes one Durable task. */
 export type TaskNode =

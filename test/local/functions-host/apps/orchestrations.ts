@@ -161,6 +161,14 @@ orchestration("events", function* (context) {
   return seen;
 });
 
+orchestration("callsWaiting", function* (context) {
+  try {
+    return yield* wait(context.callSubOrchestrator("waitsForGo", null, `${context.instanceId}-waiting`));
+  } catch (error) {
+    return (error as Error).message;
+  }
+});
+
 orchestration("waitsForGo", function* (context) {
   return yield* wait(context.waitForExternalEvent("go"));
 });
@@ -298,9 +306,9 @@ orchestration("deterministicIds", function* (context) {
 
 orchestration("changesCode", function* (context) {
   const [first, second] = process.env["CODE_VERSION"] === "2" ? ["nothing", "echo"] : ["echo", "nothing"];
-  yield context.callActivity(first as string, 1);
+  yield context.callActivity(first, 1);
   yield context.waitForExternalEvent("go");
-  yield context.callActivity(second as string, 2);
+  yield context.callActivity(second, 2);
   return "same code";
 });
 
@@ -393,7 +401,7 @@ function revive(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([key, item]) => [
       key,
-      /^createdTime/.test(key) ? new Date(item as string) : (item as unknown),
+      key.startsWith("createdTime") ? new Date(item as string) : (item as unknown),
     ]),
   );
 }

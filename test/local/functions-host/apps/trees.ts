@@ -137,7 +137,7 @@ function build(context: Context, node: TaskNode): Built {
         read: () => children.map((child) => child.read()),
       };
     }
-    case "any": {
+    default: {
       const idle = (item: Idle): Task =>
         item.kind === "idleTimer"
           ? context.createTimer(new Date(context.currentUtcDateTime.getTime() + 3_650 * 86_400_000))
