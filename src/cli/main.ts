@@ -5,6 +5,7 @@ import { addDemoCommand } from "./commands/demo.ts";
 import { addPlanCommand } from "./commands/plan.ts";
 import { addRebaseCommand } from "./commands/rebase.ts";
 import { addReleasesCommand, addStatusCommand } from "./commands/releases.ts";
+import { addAbortCommand, addRollbackCommand } from "./commands/steer.ts";
 import { addUpCommand } from "./commands/up.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
 import { EXIT, exitCodeOf, reportError } from "./exit.ts";
@@ -18,6 +19,8 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addVerifyCommand,
   addReleasesCommand,
   addStatusCommand,
+  addAbortCommand,
+  addRollbackCommand,
   addBaselineCommand,
 ];
 
