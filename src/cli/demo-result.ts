@@ -68,9 +68,12 @@ export async function printDemoResult(
     ]);
   }
 
-  const facts = new Table({ style, wordWrap: true });
+  const facts = new Table({ style, wordWrap: true, colWidths: [14, 64] });
   facts.push(
-    ["delta layer", `${formatBytes(result.deltaLayerBytes)} on ${result.layers.rebased - 1} layers that devices hold`],
+    [
+      "delta layer",
+      `${formatBytes(result.deltaLayerBytes)} on the ${result.layers.rebased - 1} layers that devices hold`,
+    ],
     ["verified", result.verified === "exact" ? paint.green("exact") : paint.red(result.verified)],
     ...result.stages.map(({ ring, devices, running, state }) => [
       `ring ${ring}`,
@@ -79,7 +82,10 @@ export async function printDemoResult(
     ["version 3", rollback.reason],
     [
       "rollback",
-      `${rollback.state}: ${rollback.restoredDevices} of ${rollback.exposedDevices} exposed devices restored, ${rollback.untouchedDevices} others untouched (${rollback.bytesBeyondCanary} B pulled)`,
+      [
+        `${rollback.state}: ${rollback.restoredDevices} of ${rollback.exposedDevices} exposed devices restored`,
+        `${rollback.untouchedDevices} others untouched, ${rollback.bytesBeyondCanary} B pulled by them`,
+      ].join("\n"),
     ],
     [
       "seconds",
@@ -87,7 +93,6 @@ export async function printDemoResult(
         .map(([step, took]) => `${step} ${took}`)
         .join(", "),
     ],
-    ["status", result.statusUrl],
   );
-  stream.write(`\n${sizes.toString()}\n${facts.toString()}\n`);
+  stream.write(`\n${sizes.toString()}\n${facts.toString()}\nstatus of version 2: ${result.statusUrl}\n`);
 }
