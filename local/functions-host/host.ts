@@ -29,7 +29,7 @@ import { createWarnings } from "./warnings.ts";
 import type { HostWarning } from "./warnings.ts";
 
 /** Receives what functions write to an extra output (or a return value that is not HTTP). */
-export type OutputSink = (data: RpcTypedData, binding: Binding, functionName: string) => Promise<void>;
+type OutputSink = (data: RpcTypedData, binding: Binding, functionName: string) => Promise<void>;
 
 /** How to host an app. */
 export interface FunctionsHostOptions {

@@ -39,6 +39,11 @@ describe("activities", () => {
     expect((await host.run("catches")).output).toContain("Activity function 'fail' failed: broken");
   });
 
+  test("hand over failure details when the app provides them", async () => {
+    const { output } = await host.run("catchesDetails");
+    expect(output).toEqual({ errorType: "RangeError", errorMessage: "too much", properties: { limit: 7 } });
+  });
+
   test("know the instance that called them", async () => {
     const { output, instanceId } = await host.run("asksInstance");
     expect(output).toBe(instanceId);

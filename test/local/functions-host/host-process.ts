@@ -56,10 +56,10 @@ export function makeFolder(): { path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** The options of a host for an app of the apps folder. */
+/** The options of a host for an app of the apps folder; the orchestrations come with their clients. */
 export function optionsFor(entry: string, folder: string, more: Partial<ProcessOptions> = {}): ProcessOptions {
   return {
-    app: { folder: appsFolder, entries: [entry] },
+    app: { folder: appsFolder, entries: entry === "orchestrations.ts" ? [entry, "clients.ts"] : [entry] },
     storageFile: join(folder, "host.db"),
     keys: { master: "master-key", host: { default: "host-key" }, system: { durabletask_extension: "durable-key" } },
     ...more,

@@ -7,7 +7,10 @@ const folder = makeFolder();
 let host: HostProcess;
 
 beforeAll(async () => {
-  const hostJson = { version: "2.0", extensions: { durableTask: { hubName: "TestHub" } } };
+  const hostJson = {
+    version: "2.0",
+    extensions: { durableTask: { hubName: "TestHub", maxConcurrentActivityFunctions: 3 } },
+  };
   host = await startHost(optionsFor("orchestrations.ts", folder.path, { hostJson, logLevel: "error" }));
 });
 afterAll(async () => {
@@ -27,6 +30,11 @@ describe("startNew", () => {
       "mine",
     ]);
     expect(await host.status("mine")).toMatchObject({ name: "waitsForGo", instanceId: "mine", input: { a: 1 } });
+  });
+
+  test("hands the version on to the orchestrator", async () => {
+    await client(["startNew", "tellsVersion", { instanceId: "versioned", version: "2.1" }]);
+    expect((await host.until("versioned")).output).toBe("2.1");
   });
 
   test("on a running id fails, on a finished one starts over", async () => {
@@ -243,6 +251,10 @@ describe("entities", () => {
     const [error] = await client(["signalEntity", { entity: ["nobody", "x"] }, "add", 1]);
     expect((error as { error: string }).error).toContain("400");
   });
+});
+
+test("no more activities run at once than host.json allows", async () => {
+  expect((await host.run("parallel")).output).toBe(3);
 });
 
 describe("links", () => {

@@ -1,8 +1,7 @@
-// An app that uses what `durable-functions` offers: one orchestrator per feature, and clients that drive them.
-import { app } from "@azure/functions";
-import type { HttpRequest, HttpResponseInit, InvocationContext } from "@azure/functions";
+// An app that uses what `durable-functions` offers: one orchestrator per feature.
+import type { InvocationContext } from "@azure/functions";
 import * as df from "durable-functions";
-import type { DurableClient, EntityContext, OrchestrationContext, Task, TimerTask } from "durable-functions";
+import type { EntityContext, OrchestrationContext, Task, TimerTask } from "durable-functions";
 
 type Flow = Generator<Task, unknown, unknown>;
 type Context = OrchestrationContext["df"];
@@ -45,8 +44,25 @@ df.app.activity("failUntil", {
     return now;
   },
 });
-const gates = new Map<string, () => void>();
-df.app.activity("gate", { handler: (name: string) => new Promise<void>((resolve) => gates.set(name, resolve)) });
+df.app.activity("refuse", {
+  handler: () => {
+    throw Object.assign(new RangeError("too much"), { limit: 7 });
+  },
+});
+df.app.setExceptionPropertiesProvider({
+  getExceptionProperties: (error) =>
+    error instanceof RangeError && "limit" in error ? { limit: error.limit } : undefined,
+});
+let parallel = 0;
+let mostParallel = 0;
+df.app.activity("takeTurns", {
+  handler: async () => {
+    mostParallel = Math.max(mostParallel, ++parallel);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    parallel--;
+    return mostParallel;
+  },
+});
 
 orchestration("sequence", function* (context) {
   const first = yield* wait<string>(context.callActivity("echo", "a"));
@@ -74,6 +90,28 @@ orchestration("catches", function* (context) {
   } catch (error) {
     return (error as Error).message.split("\n")[0];
   }
+});
+
+orchestration("catchesDetails", function* (context) {
+  try {
+    yield context.callActivity("refuse");
+    return "not refused";
+  } catch (error) {
+    const { errorType, errorMessage, properties } = (error as df.TaskFailedError).failureDetails;
+    return { errorType, errorMessage, properties };
+  }
+});
+
+orchestration("parallel", function* (context) {
+  const results = yield* wait<number[]>(
+    context.Task.all(Array.from({ length: 20 }, () => context.callActivity("takeTurns"))),
+  );
+  return Math.max(...results);
+});
+
+orchestration("tellsVersion", function* (context) {
+  yield context.callActivity("nothing");
+  return context.version;
 });
 
 orchestration("unknownActivity", function* (context) {
@@ -313,7 +351,7 @@ orchestration("changesCode", function* (context) {
 });
 
 orchestration("repeatsAny", function* (context) {
-  const timer = context.createTimer(after(context, 1_000));
+  const timer = context.createTimer(after(context, 300_000));
   const event = context.waitForExternalEvent("never");
   const echo = context.callActivity("echo", 1);
   yield context.Task.any([timer, event, echo]);
@@ -336,72 +374,3 @@ orchestration("largePayload", function* (context) {
 orchestration("asksInstance", function* (context) {
   return yield* wait(context.callActivity("instanceOf"));
 });
-
-/** Registers an HTTP function that hands a durable client to its handler. */
-function clientRoute(
-  route: string,
-  handle: (request: HttpRequest, client: DurableClient) => Promise<HttpResponseInit>,
-): void {
-  df.app.client.http(route.replaceAll(/\W/g, ""), {
-    route,
-    methods: ["POST"],
-    authLevel: "anonymous",
-    handler: (request: HttpRequest, client: DurableClient) => handle(request, client),
-  });
-}
-
-app.http("openGate", {
-  route: "gates/{name}",
-  methods: ["POST"],
-  handler: (request: HttpRequest) => {
-    const open = gates.get(request.params["name"] ?? "");
-    open?.();
-    return { status: open === undefined ? 404 : 204 };
-  },
-});
-
-app.http("start", {
-  route: "start/{name}",
-  methods: ["POST"],
-  extraInputs: [df.input.durableClient()],
-  handler: async (request: HttpRequest, context: InvocationContext) => {
-    const client = df.getClient(context);
-    const text = await request.text();
-    const id = await client.startNew(
-      request.params["name"] ?? "",
-      text === "" ? {} : { input: JSON.parse(text) as unknown },
-    );
-    const wait = Number(request.query.get("wait") ?? 20_000);
-    const options = { timeoutInMilliseconds: wait, retryIntervalInMilliseconds: Math.min(10, wait) };
-    return client.waitForCompletionOrCreateCheckStatusResponse(request, id, options);
-  },
-});
-
-type Call = [name: string, ...args: unknown[]];
-
-/** Runs a list of client calls `[name, …args]` and answers with what each returned, or its error's message. */
-clientRoute("client", async (request, client) => {
-  const results: unknown[] = [];
-  for (const [name, ...args] of (await request.json()) as Call[]) {
-    const revived = args.map(revive);
-    try {
-      const call = client[name as keyof DurableClient] as unknown as (...values: unknown[]) => unknown;
-      results.push((await call.apply(client, revived)) ?? null);
-    } catch (error) {
-      results.push({ error: (error as Error).message });
-    }
-  }
-  return { jsonBody: results };
-});
-
-/** Turns `{entity: [name, key]}` into an entity id and `{…: {date}}` into dates, which JSON cannot carry. */
-function revive(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  if ("entity" in value) return new df.EntityId(...(value.entity as [string, string]));
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [
-      key,
-      key.startsWith("createdTime") ? new Date(item as string) : (item as unknown),
-    ]),
-  );
-}
