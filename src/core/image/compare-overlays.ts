@@ -157,7 +157,8 @@ function createWalk(
     if (after === "unknown") unknown = path;
     else if (after === "absent") {
       if (before === "absent") return;
-      list(path, "removed", a, undefined);
+      const isImplied = before === "directory" && a?.entry === undefined;
+      list(path, "removed", a !== undefined && isImplied ? { ...a, entry: IMPLIED_DIRECTORY } : a, undefined);
       if (a !== undefined) listRemoved(path, a);
     } else if (after === "leaf") {
       const entry = c?.entry as FileEntry;

@@ -1,6 +1,5 @@
 // Unpacks a layer's blob while it streams: gzip, zstd or plain, with a cap on what may come out.
-import { createGunzip, createZstdDecompress } from "node:zlib";
-import type { Transform } from "node:stream";
+import { createGunzip, createZstdDecompress, type Gunzip, type ZstdDecompress } from "node:zlib";
 import { ImageError } from "./image-error.ts";
 import type { Compression } from "./media-types.ts";
 
@@ -65,70 +64,112 @@ async function* unpack(
   compression: "gzip" | "zstd",
   subject: string,
 ): AsyncGenerator<Buffer> {
-  const unpacker =
-    compression === "gzip"
-      ? createGunzip({ chunkSize: CHUNK_BYTES })
-      : createZstdDecompress({ chunkSize: CHUNK_BYTES });
-  let sourceError: unknown;
-  const feeding = feed(blob, unpacker).catch((error: unknown) => {
-    sourceError = error;
-    unpacker.destroy(error as Error);
-  });
+  const pieces = gather(blob);
+  const upcoming: Upcoming = [pieces.next()];
   try {
-    for await (const chunk of unpacker) yield chunk as Buffer;
-  } catch (cause) {
-    if (sourceError !== undefined) throw sourceError;
-    throw new ImageError("LAYER_CORRUPT", {
-      operation: "unpack layer",
-      subject,
-      got: cause instanceof Error ? cause.message : String(cause),
-      want: `a complete ${compression} stream`,
-      cause,
-    });
+    for (;;) {
+      const unpacker =
+        compression === "gzip"
+          ? createGunzip({ chunkSize: CHUNK_BYTES })
+          : createZstdDecompress({ chunkSize: CHUNK_BYTES });
+      const feeding = feed(unpacker, upcoming, pieces);
+      try {
+        for await (const chunk of unpacker) yield chunk as Buffer;
+      } catch (cause) {
+        unpacker.destroy();
+        const { failure } = await feeding;
+        throw failure === undefined ? corrupt(compression, subject, cause) : failure.error;
+      } finally {
+        unpacker.destroy();
+      }
+      const { hasMore } = await feeding;
+      // What follows the last member of a gzip is padding; what follows a frame of zstd is the next frame, since a
+      // decompressor stops after one (RFC 8878, 3.1: "frames … concatenated").
+      if (!hasMore || compression === "gzip") return;
+    }
   } finally {
-    unpacker.destroy();
-    await feeding;
+    await pieces.return(undefined);
   }
 }
 
-/**
- * Writes the blob into the unpacker in large pieces, gathering one while the other is being unpacked; stops when the
- * unpacker is destroyed.
- */
-async function feed(blob: AsyncIterable<Uint8Array>, unpacker: Transform): Promise<void> {
-  let gathering = Buffer.allocUnsafe(WRITE_BYTES);
-  let unpacking = Buffer.allocUnsafe(WRITE_BYTES);
+function corrupt(compression: string, subject: string, cause: unknown): ImageError {
+  const got = cause instanceof Error ? cause.message : String(cause);
+  const want = `a complete ${compression} stream`;
+  return new ImageError("LAYER_CORRUPT", { operation: "unpack layer", subject, got, want, cause });
+}
+
+/** Yields large pieces of the blob out of two buffers in turn: a piece is valid until the next but one is asked for. */
+async function* gather(blob: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer, undefined> {
+  const buffers = [Buffer.allocUnsafe(WRITE_BYTES), Buffer.allocUnsafe(WRITE_BYTES)] as const;
+  let turn: 0 | 1 = 0;
   let filled = 0;
-  let isUnpacked = Promise.resolve(true);
-  const flush = async (): Promise<boolean> => {
-    if (!(await isUnpacked)) return false;
-    isUnpacked = write(unpacker, gathering.subarray(0, filled));
-    [gathering, unpacking] = [unpacking, gathering];
-    filled = 0;
-    return true;
-  };
-  for await (const piece of blob) {
-    for (let at = 0; at < piece.length;) {
-      const taken = Math.min(piece.length - at, WRITE_BYTES - filled);
-      gathering.set(piece.subarray(at, at + taken), filled);
+  for await (const chunk of blob) {
+    for (let at = 0; at < chunk.length;) {
+      const taken = Math.min(chunk.length - at, WRITE_BYTES - filled);
+      buffers[turn].set(chunk.subarray(at, at + taken), filled);
       filled += taken;
       at += taken;
-      if (filled === WRITE_BYTES && !(await flush())) return;
+      if (filled < WRITE_BYTES) continue;
+      yield buffers[turn];
+      turn = turn === 0 ? 1 : 0;
+      filled = 0;
     }
   }
-  if ((await flush()) && (await isUnpacked)) unpacker.end();
+  if (filled > 0) yield buffers[turn].subarray(0, filled);
+  return undefined;
 }
 
-/** Resolves once the unpacker has taken in all of the piece, with false if it has been destroyed instead. */
-async function write(unpacker: Transform, piece: Buffer): Promise<boolean> {
+/** The piece that is to be written, and, while it is, the one after it. */
+type Upcoming = Promise<IteratorResult<Buffer, undefined>>[];
+
+/** How feeding ended: whether the unpacker left bytes, or with an error of the source. */
+interface Fed {
+  readonly hasMore: boolean;
+  readonly failure?: { readonly error: unknown };
+}
+
+/** Writes pieces into the unpacker, gathering the next while one is unpacked; puts back what is left. Never rejects. */
+async function feed(
+  unpacker: Gunzip | ZstdDecompress,
+  upcoming: Upcoming,
+  pieces: AsyncGenerator<Buffer, undefined>,
+): Promise<Fed> {
+  let written = 0;
+  try {
+    for (;;) {
+      const piece = await upcoming[0];
+      if (piece === undefined || piece.done === true) break;
+      if (upcoming.length === 1) {
+        upcoming.push(pieces.next());
+        upcoming[1]?.catch(() => undefined);
+      }
+      const isTaken = await write(unpacker, piece.value);
+      written += piece.value.length;
+      const ignored = written - unpacker.bytesWritten;
+      if (ignored > 0) {
+        upcoming[0] = Promise.resolve({ done: false, value: piece.value.subarray(piece.value.length - ignored) });
+        return { hasMore: true };
+      }
+      if (!isTaken) return { hasMore: false };
+      void upcoming.shift();
+    }
+    unpacker.end();
+    return { hasMore: false };
+  } catch (error) {
+    unpacker.destroy(error as Error);
+    return { hasMore: false, failure: { error } };
+  }
+}
+
+/** Resolves once the unpacker has taken in what it wants of the piece, with false if it was destroyed instead. */
+async function write(unpacker: Gunzip | ZstdDecompress, piece: Buffer): Promise<boolean> {
   if (unpacker.destroyed) return false;
-  if (piece.length > 0)
-    await new Promise<void>((resolve) => {
-      unpacker.once("close", resolve);
-      unpacker.write(piece, () => {
-        unpacker.off("close", resolve);
-        resolve();
-      });
+  return await new Promise<boolean>((resolve) => {
+    const stop = (): void => resolve(false);
+    unpacker.once("close", stop);
+    unpacker.write(piece, () => {
+      unpacker.off("close", stop);
+      resolve(true);
     });
-  return !unpacker.destroyed;
+  });
 }
