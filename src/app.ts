@@ -1,5 +1,6 @@
 // The composition root: reads settings once and builds everything from them.
 import { readFileSync } from "node:fs";
+import { setTimeout as wait } from "node:timers/promises";
 import { DefaultAzureCredential } from "@azure/identity";
 import { createActivities, type Activities } from "./activities/index.ts";
 import { createIntake, type Intake } from "./activities/intake.ts";
@@ -56,14 +57,14 @@ function requireStorage(settings: Settings, service: "blob" | "table"): StorageA
 }
 
 /**
- * The clock by which releases are dated: the wall clock, unless `LIGHTER_CLOCK` (`{"originMs", "scale"}`) says that the
- * stack around this app runs faster.
+ * The clock by which releases are dated and pauses are kept: the wall clock, unless `LIGHTER_CLOCK`
+ * (`{"originMs", "scale"}`) says that the stack around this app runs faster.
  */
-function readClock(settings: Settings): () => Date {
+function readClock(settings: Settings): { readonly now: () => Date; readonly scale: number } {
   const text = settings["LIGHTER_CLOCK"];
-  if (!text) return () => new Date();
+  if (!text) return { now: () => new Date(), scale: 1 };
   const { originMs, scale } = JSON.parse(text) as { originMs: number; scale: number };
-  return () => new Date(originMs + (Date.now() - originMs) * scale);
+  return { now: () => new Date(originMs + (Date.now() - originMs) * scale), scale };
 }
 
 function createStores(access: StorageAccess): Stores {
@@ -85,7 +86,8 @@ function createStores(access: StorageAccess): Stores {
 export function createApp(settings: Settings): App {
   const configFile = settings["LIGHTER_CONFIG"] ?? "lighter.config.json";
   const config = parseConfig(readFileSync(configFile, "utf8"), configFile);
-  const registries = createRegistries();
+  const { now, scale } = readClock(settings);
+  const registries = createRegistries({ retry: { sleep: (ms) => wait(ms / scale) } });
   const hubs = new Map<string, IotHub>();
 
   function hub(name: string): IotHub {
@@ -101,7 +103,12 @@ export function createApp(settings: Settings): App {
         want: "a connection string or a host name",
       });
     }
-    const opened = createIotHub({ name, connection, credential: () => new DefaultAzureCredential() });
+    const opened = createIotHub({
+      name,
+      connection,
+      credential: () => new DefaultAzureCredential(),
+      timeScale: scale,
+    });
     hubs.set(name, opened);
     return opened;
   }
@@ -119,7 +126,7 @@ export function createApp(settings: Settings): App {
   return {
     activities: createActivities(ports),
     operations: createOperations(ports),
-    now: readClock(settings),
+    now,
     intake: (start) => createIntake(ports, start),
   };
 }

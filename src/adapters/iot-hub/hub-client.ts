@@ -16,7 +16,8 @@ const LOOPBACK = /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/;
 /** How often and how patiently a throttled or failing call is repeated; the SDK itself never does. */
 export type HubRetry = Pick<RetryOptions, "retries" | "minTimeout" | "maxTimeout" | "factor" | "randomize">;
 
-const DEFAULT_RETRY: HubRetry = { retries: 6, minTimeout: 500, maxTimeout: 30_000, factor: 2, randomize: true };
+/** About a minute in all: longer than a throttled minute's bucket takes to fill. */
+export const DEFAULT_RETRY: HubRetry = { retries: 6, minTimeout: 500, maxTimeout: 30_000, factor: 2, randomize: true };
 
 /** The vendor's registry client, plus what it does not offer: retry, and a bare call for the rest of the REST API. */
 export interface HubClient {
@@ -64,8 +65,8 @@ function parseConnection(connection: string): Map<string, string> {
  */
 export function createHubClient(
   connection: string,
-  credential?: () => TokenCredential,
-  retry: HubRetry = DEFAULT_RETRY,
+  credential: (() => TokenCredential) | undefined,
+  retry: HubRetry,
 ): HubClient {
   const parts = parseConnection(connection);
   const hostName = parts.get("HostName") ?? (connection.includes("=") ? "" : connection);

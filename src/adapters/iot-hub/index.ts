@@ -3,7 +3,7 @@ import type { TokenCredential } from "@azure/core-auth";
 import type { IotHub } from "../../ports/iot-hub.ts";
 import { createHubDeployments } from "./deployments.ts";
 import { createHubFleet } from "./fleet.ts";
-import { createHubClient, type HubRetry } from "./hub-client.ts";
+import { createHubClient, DEFAULT_RETRY, type HubRetry } from "./hub-client.ts";
 
 /** How to reach one hub. */
 export interface IotHubOptions {
@@ -14,10 +14,19 @@ export interface IotHubOptions {
   readonly retry?: HubRetry;
   /** Pause between bulk operations in ms; the default keeps slot assignment below half of an S1 unit's quota. */
   readonly bulkPauseMs?: number;
+  /** How many seconds of the hub's clock pass in a second; pauses are shortened by it. 1 unless given. */
+  readonly timeScale?: number;
 }
 
 /** A hub through the vendor's SDK. */
-export function createIotHub({ name, connection, credential, retry, bulkPauseMs = 1_200 }: IotHubOptions): IotHub {
-  const client = createHubClient(connection, credential, retry);
-  return { name, deployments: createHubDeployments(client), fleet: createHubFleet(client, { bulkPauseMs }) };
+export function createIotHub(options: IotHubOptions): IotHub {
+  const { name, connection, credential, retry = DEFAULT_RETRY, bulkPauseMs = 1_200, timeScale = 1 } = options;
+  const { minTimeout = 0, maxTimeout = Infinity } = retry;
+  const paced = { ...retry, minTimeout: minTimeout / timeScale, maxTimeout: maxTimeout / timeScale };
+  const client = createHubClient(connection, credential, paced);
+  return {
+    name,
+    deployments: createHubDeployments(client),
+    fleet: createHubFleet(client, { bulkPauseMs: bulkPauseMs / timeScale }),
+  };
 }
