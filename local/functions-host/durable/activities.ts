@@ -7,7 +7,7 @@ import { EventType } from "./history.ts";
 import type { FailureDetails, HistoryFact } from "./history.ts";
 import type { Instances } from "./instances.ts";
 import { createKeyedQueue } from "./keyed-queue.ts";
-import { HTTP_ACTIVITY } from "./plan-turn.ts";
+import { HTTP_ACTIVITY } from "./plan-work.ts";
 import type { ActivityItem, DurableStore } from "./store.ts";
 
 /** What activities need. */

@@ -72,6 +72,11 @@ describe("failures", () => {
     expect(output).toContain("Only Task types can be yielded");
   });
 
+  test("of serialization end it, too", async () => {
+    const { runtimeStatus, output } = await host.run("returnsCircle");
+    expect([runtimeStatus, output]).toEqual(["Failed", expect.stringContaining("circular structure")]);
+  });
+
   test("unknown orchestrators are refused with 400", async () => {
     const response = await host.durable("orchestrators/missing", { method: "POST" });
     expect(response.status).toBe(400);

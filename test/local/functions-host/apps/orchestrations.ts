@@ -359,6 +359,13 @@ orchestration("repeatsAny", function* (context) {
   return "done";
 });
 
+orchestration("returnsCircle", function* (context) {
+  yield context.callActivity("nothing");
+  const circle: { self?: unknown } = {};
+  circle.self = circle;
+  return circle;
+});
+
 orchestration("yieldsRubbish", function* () {
   return yield* wait("not a task" as unknown as Task);
 });
