@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { APP_FOLDER } from "../../local/demo/model-layer.ts";
+import { findTool } from "../../test/support/tools.ts";
 import { measureProcess, type ProcessCost } from "./measure-process.ts";
 
 /** Builds `HOST/REPOSITORY:TAG` out of versions 1 and 2; emptying the storage before and after is not measured. */
@@ -25,7 +26,9 @@ export async function measureClassicRecipe(host: string, repository: string, tag
     ]);
   } finally {
     // buildah leaves its storage, and sometimes a stage within, as mounts.
-    spawnSync("umount", ["--quiet", "--recursive", join(folder, "root", "overlay")], { stdio: "ignore" });
+    spawnSync(findTool("umount") ?? "umount", ["--quiet", "--recursive", join(folder, "root", "overlay")], {
+      stdio: "ignore",
+    });
     rmSync(folder, { recursive: true, force: true });
   }
 }

@@ -9,7 +9,7 @@ import type { PushableImage } from "../../local/demo/push-image.ts";
 import { createFileMaker, createFileSizes } from "./seeded-files.ts";
 
 /** One side of the pair: its layers from the base up, the last two of which the other side does not share. */
-export interface TwinImage {
+interface TwinImage {
   readonly image: PushableImage;
   readonly shared: readonly BuiltLayer[];
   readonly unshared: readonly BuiltLayer[];
@@ -26,7 +26,7 @@ export interface TwinFixture {
 }
 
 /** Part of the cache's folder name: raise it whenever the content changes. */
-const FORMAT = 2;
+const FORMAT = 3;
 const SEED = 20_261_120;
 const LEVEL = 6;
 const DEPENDENCY_FILES = 12_500;

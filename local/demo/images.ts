@@ -39,7 +39,7 @@ export interface DemoImage extends PushableImage {
 }
 
 /** A version in a registry; `uploadedBytes` counts the blobs that it did not hold yet. */
-export interface PushedDemoImage {
+interface PushedDemoImage {
   readonly tag: string;
   readonly digest: string;
   readonly uploadedBytes: number;

@@ -39,14 +39,14 @@ export function planModelLayer(
 /**
  * A linear model as a real Python pickle: `{"name": …, "version": n, "coefficients": [float, …]}`.
  *
- * Protocol 2 of CPython's pickletools.py; coefficients keep 16 bits of fraction, so that the file compresses as far as
+ * Protocol 2 of CPython's pickletools.py; coefficients keep 12 bits of fraction, so that the file compresses as far as
  * a trained scikit-learn model does.
  */
 function encodeModel(seed: number, version: number): Buffer {
   const random = createSeededBytes(seed, `model/${version}`, COEFFICIENTS * 4);
   const floats = Array.from({ length: COEFFICIENTS }, (_, index) => {
     const opcode = Buffer.alloc(9, "G");
-    opcode.writeDoubleBE((random.readInt32LE(index * 4) >> 15) / 2 ** 16, 1);
+    opcode.writeDoubleBE((random.readInt32LE(index * 4) >> 19) / 2 ** 12, 1);
     return opcode;
   });
   return Buffer.concat([
