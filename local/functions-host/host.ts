@@ -14,7 +14,7 @@ import { createInvoke } from "./invoke.ts";
 import type { Invoke } from "./invoke.ts";
 import { isAuthorized, loadKeys } from "./keys.ts";
 import type { HostKeys } from "./keys.ts";
-import { loadApp } from "./load-app.ts";
+import { loadApp, readHostJson } from "./load-app.ts";
 import type { AppLocation } from "./load-app.ts";
 import type { LogSink } from "./log.ts";
 import { createLoopWatch } from "./loop-watch.ts";
@@ -34,7 +34,7 @@ type OutputSink = (data: RpcTypedData, binding: Binding, functionName: string) =
 /** How to host an app. */
 export interface FunctionsHostOptions {
   readonly app: AppLocation;
-  /** The content of host.json. */
+  /** The content of host.json; read from the app's folder unless given. */
   readonly hostJson?: unknown;
   /** Set as environment variables before the app loads. */
   readonly settings?: Settings;
@@ -81,7 +81,7 @@ const CLOSE_GRACE_MS = 10_000;
 export async function createFunctionsHost(options: FunctionsHostOptions): Promise<FunctionsHost> {
   const { clock, log, app, outputs = {}, httpTimeoutMs = HTTP_TIMEOUT_MS, closeGraceMs = CLOSE_GRACE_MS } = options;
   const startedAt = performance.now();
-  const hostJson = parseHostJson(options.hostJson);
+  const hostJson = parseHostJson(options.hostJson ?? readHostJson(app.folder));
   const core = createCoreApi(log);
   injectCoreApi(core.module);
   const warnings = createWarnings(log);

@@ -1,5 +1,5 @@
 // Finds and imports the app's entry files, which register functions as they load.
-import { globSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { FunctionsHostError } from "./errors.ts";
@@ -8,6 +8,17 @@ import { FunctionsHostError } from "./errors.ts";
 export interface AppLocation {
   readonly folder: string;
   readonly entries?: readonly string[];
+}
+
+/** The content of the app's host.json; undefined if it has none. */
+export function readHostJson(folder: string): unknown {
+  const file = join(folder, "host.json");
+  if (!existsSync(file)) return undefined;
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch (cause) {
+    throw new FunctionsHostError("BAD_HOST_JSON", { operation: "read", subject: file, got: String(cause), cause });
+  }
 }
 
 /** Imports the entry files in order of name; throws APP_LOAD_FAILED naming the file. */

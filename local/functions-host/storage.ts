@@ -1,8 +1,9 @@
 // The host's SQLite file: opened exclusively, migrated, with transactions.
 import { DatabaseSync } from "node:sqlite";
 import type { SQLInputValue, StatementSync } from "node:sqlite";
-import { FunctionsHostError } from "./errors.ts";
+import { FunctionsHostError, messageOf } from "./errors.ts";
 
+const SCHEMA_VERSION = 1;
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS timer_triggers (name TEXT PRIMARY KEY, last INTEGER, next INTEGER, updated INTEGER) WITHOUT ROWID;
@@ -54,26 +55,44 @@ export interface Storage {
  *
  * WAL with synchronous=NORMAL survives `kill -9` at any moment: a commit is in the page cache, which outlives the
  * process. Only a crash of the machine can lose the last commits (never corrupt them); `machine` syncs each commit.
- * A second process on the same file is refused with STORAGE_IN_USE, so that no work item is claimed twice.
+ * A second process on the same file is refused with STORAGE_IN_USE, so that no work item is claimed twice; a file that is
+ * none of this host's is STORAGE_UNUSABLE.
  */
 export function openStorage(path: string, durability: Durability): Storage {
-  const database = new DatabaseSync(path, { timeout: 0 });
+  let database: DatabaseSync | undefined;
   try {
+    database = new DatabaseSync(path, { timeout: 0 });
     database.exec("PRAGMA locking_mode=EXCLUSIVE");
     database.exec("PRAGMA journal_mode=WAL");
     database.exec(`PRAGMA synchronous=${durability === "machine" ? "FULL" : "NORMAL"}`);
     database.exec("BEGIN EXCLUSIVE; COMMIT");
-    database.exec(SCHEMA);
+    const version = database.prepare("PRAGMA user_version").get()?.["user_version"];
+    if (version !== 0 && version !== SCHEMA_VERSION) throw new Error(`its schema has version ${String(version)}`);
+    database.exec(`${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`);
   } catch (cause) {
-    database.close();
-    throw new FunctionsHostError("STORAGE_IN_USE", {
-      operation: "open",
-      subject: path,
-      want: "a file no other host uses",
-      cause,
-    });
+    database?.close();
+    throw describeFailure(path, cause);
   }
+  return createStorage(database);
+}
 
+/** SQLite's codes for a file that another connection has locked. */
+const LOCKED: readonly unknown[] = [5, 6];
+
+function describeFailure(path: string, cause: unknown): FunctionsHostError {
+  const operation = "open storage";
+  const code = cause instanceof Error && "errcode" in cause ? cause.errcode : undefined;
+  return LOCKED.includes(code)
+    ? new FunctionsHostError("STORAGE_IN_USE", {
+        operation,
+        subject: path,
+        want: "a file that no other host uses",
+        cause,
+      })
+    : new FunctionsHostError("STORAGE_UNUSABLE", { operation, subject: path, got: messageOf(cause), cause });
+}
+
+function createStorage(database: DatabaseSync): Storage {
   const statements = new Map<string, StatementSync>();
   const prepare = (sql: string): StatementSync => {
     let statement = statements.get(sql);

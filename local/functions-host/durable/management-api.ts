@@ -1,6 +1,6 @@
 // Durable's HTTP API: orchestrators, instances and entities, as the client library calls it.
 import { randomUUID } from "node:crypto";
-import { readBody, sendJson, sendStatus, sendTooLarge } from "../http/exchange.ts";
+import { readBody, sendJson, sendStatus, sendTooLarge, splitPath } from "../http/exchange.ts";
 import type { HttpExchange, HttpHandler } from "../http/exchange.ts";
 import type { Engine } from "./engine.ts";
 import { formatEntityId } from "./entities.ts";
@@ -29,7 +29,7 @@ export function createManagementApi({ engine, links }: ManagementApiOptions): (p
   return (path) => async (exchange) => {
     const { request, url } = exchange;
     const method = request.method ?? "";
-    const [collection, ...rest] = path.replace(/\/$/, "").split("/").map(decodeURIComponent);
+    const [collection, ...rest] = splitPath(path) ?? [];
     const [first, second, third] = rest;
     const fail = (status: number, text: string): void => sendJson(exchange, status, { Message: text });
 

@@ -2,7 +2,7 @@
 import { HOST_VERSION } from "../core-api.ts";
 import type { RpcTypedData } from "../core-api.ts";
 import type { LoadedFunction } from "../functions.ts";
-import { readBody, sendJson, sendStatus, sendTooLarge } from "./exchange.ts";
+import { readBody, sendJson, sendStatus, sendTooLarge, splitPath } from "./exchange.ts";
 import type { HttpExchange, HttpHandler } from "./exchange.ts";
 import { isAuthorized } from "../keys.ts";
 import type { HostKeys } from "../keys.ts";
@@ -43,7 +43,7 @@ export function createAdmin(options: AdminOptions): HttpHandler {
   return async (exchange) => {
     const { request, url } = exchange;
     if (!isAuthorized(keys, request, url, { level: "admin" })) return sendStatus(exchange, 401);
-    const [, , area, name] = url.pathname.split("/").map(decodeURIComponent);
+    const [, area, name] = splitPath(url.pathname) ?? [];
     const isRead = request.method === "GET";
     if (area === "host" && name === "status" && isRead) {
       const processUptime = Math.round(performance.now() - startedAt);

@@ -32,6 +32,23 @@ export function sendJson(
   response.end(body);
 }
 
+/** The decoded segments of a path without its outer slashes; undefined for a malformed escape. */
+export function splitPath(path: string): string[] | undefined {
+  try {
+    return path
+      .replace(/^\/|\/$/g, "")
+      .split("/")
+      .map(decodeURIComponent);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Takes back headers that were set, so that an error does not carry a success's. */
+export function clearHeaders({ response }: HttpExchange): void {
+  for (const name of response.getHeaderNames()) response.removeHeader(name);
+}
+
 /** Reads a body of at most `limit` bytes; undefined if it is larger, with the rest left unread. */
 export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer | undefined> {
   if (Number(request.headers["content-length"] ?? 0) > limit) return undefined;

@@ -4,6 +4,18 @@ import type { RpcTypedData } from "../core-api.ts";
 import type { HttpExchange } from "./exchange.ts";
 import { sendStatus } from "./exchange.ts";
 
+/** Connection-level headers that end at each hop. */
+export const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
 type Nullable = Record<string, { value: string }>;
 
 /** A function's HTTP response. */
@@ -72,7 +84,9 @@ export function sendRpcResponse(exchange: HttpExchange, returned: RpcTypedData |
   if (http === undefined) return sendStatus(exchange, 204);
   const { response, request } = exchange;
   response.statusCode = Number(http.statusCode ?? 200);
-  for (const [name, value] of Object.entries(http.headers ?? {})) response.setHeader(name, value);
+  for (const [name, value] of Object.entries(http.headers ?? {})) {
+    if (!HOP_BY_HOP.has(name.toLowerCase())) response.setHeader(name, value);
+  }
   for (const cookie of http.cookies ?? []) response.appendHeader("set-cookie", serializeCookie(cookie));
   const body = Buffer.from(http.body?.bytes ?? http.body?.string ?? "");
   const hasBody = response.statusCode !== 204 && response.statusCode !== 304;

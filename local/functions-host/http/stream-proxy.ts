@@ -4,10 +4,7 @@ import type { IncomingMessage } from "node:http";
 import { pipeline } from "node:stream/promises";
 import type { RpcTypedData } from "../core-api.ts";
 import type { HttpExchange } from "./exchange.ts";
-import { listHeaders } from "./rpc-http.ts";
-
-/** Connection-level headers that end at each hop. */
-const HOP_BY_HOP = new Set(["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"]);
+import { HOP_BY_HOP, listHeaders } from "./rpc-http.ts";
 
 /** The trigger metadata from which the library takes headers and parameters when streaming. */
 export function streamMetadata(

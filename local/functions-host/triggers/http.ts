@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { messageOf, FunctionsHostError } from "../errors.ts";
 import type { LoadedFunction } from "../functions.ts";
-import { readBody, sendStatus, sendTooLarge } from "../http/exchange.ts";
+import { clearHeaders, readBody, sendStatus, sendTooLarge, splitPath } from "../http/exchange.ts";
 import type { HttpExchange } from "../http/exchange.ts";
 import { parseRouteTemplate } from "../http/route-template.ts";
 import type { RouteTemplate } from "../http/route-template.ts";
@@ -91,8 +91,10 @@ function prepareHttp(host: TriggerHost, timeoutMs: number): RunningTrigger {
     } catch (error) {
       gone.abort();
       log({ level: "error", category: "host", message: messageOf(error), functionName: fn.name, invocationId });
-      if (!response.headersSent) sendStatus(exchange, 500);
-      else if (!response.writableEnded) response.destroy();
+      if (response.writableEnded) return;
+      if (response.headersSent) return void response.destroy();
+      clearHeaders(exchange);
+      sendStatus(exchange, 500);
     }
   }
 
@@ -133,16 +135,4 @@ function describeEndpoint(fn: LoadedFunction, prefix: string): Endpoint {
     requirement:
       level === "function" ? { level, functionName: fn.name } : { level: level === "admin" ? "admin" : "anonymous" },
   };
-}
-
-/** The path's decoded segments; undefined for a malformed escape. */
-function splitPath(pathname: string): string[] | undefined {
-  try {
-    return pathname
-      .replace(/^\/|\/$/g, "")
-      .split("/")
-      .map(decodeURIComponent);
-  } catch {
-    return undefined;
-  }
 }

@@ -175,6 +175,13 @@ describe("responses", () => {
     expect(host.log).toContainEqual(expect.objectContaining({ msg: "secret detail", functionName: "failing" }));
   });
 
+  test("that cannot be sent are 500 without what was set already; connection headers are the host's", async () => {
+    const bad = await get("/api/badHeader");
+    expect([bad.status, bad.headers.get("x-first"), await bad.text()]).toEqual([500, null, ""]);
+    const hops = await get("/api/hops");
+    expect([hops.headers.get("connection"), hops.headers.get("x-kept")]).toEqual(["keep-alive", "yes"]);
+  });
+
   test("that take too long are cut", async () => {
     expect((await get("/api/forever")).status).toBe(504);
   });

@@ -55,6 +55,7 @@ describe("startNew", () => {
     expect((await post("orchestrators/sequence/@bad")).status).toBe(400);
     expect((await post(`orchestrators/sequence/${"x".repeat(101)}`)).status).toBe(400);
     expect((await post("orchestrators/sequence/good", "{not json")).status).toBe(400);
+    expect((await post("orchestrators/%zz")).status).toBe(404);
   });
 
   test("over HTTP can wait for the result", async () => {

@@ -1,6 +1,6 @@
 // The host as a process: what it refuses at its start, what it keeps over restarts, and streaming.
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { appsFolder, makeFolder, optionsFor, startHost } from "./host-process.ts";
@@ -68,13 +68,13 @@ describe("the start", () => {
     expect([child.status, child.stderr]).toEqual([2, expect.stringContaining("BAD_OPTIONS")]);
   });
 
-  test("finds the entry files by the glob of package.json", async () => {
+  test("finds host.json in the folder and the entry files by the glob of package.json", async () => {
     const host = await start("", folder.path, {
       app: { folder: join(appsFolder, "packaged") },
       storageFile: ":memory:",
     });
     expect(host.functions).toEqual(["first", "second"]);
-    expect(await (await host.call("/api/second")).text()).toBe("second");
+    expect(await (await host.call("/functions/second")).text()).toBe("second");
   });
 
   test("is undone by SIGTERM: requests under way are answered, appTerminate hooks run, the process ends with 0", async () => {
@@ -84,6 +84,16 @@ describe("the start", () => {
     await stop(host);
     expect(await (await answered).text()).toBe("done");
     expect(host.log).toContainEqual({ hook: "appTerminate" });
+  });
+
+  test("on a file that is no storage is refused", async () => {
+    const storageFile = join(folder.path, "rubbish.db");
+    writeFileSync(storageFile, "x".repeat(10_000));
+    await expect(startHost(optionsFor("http.ts", folder.path, { storageFile }))).rejects.toThrow(/STORAGE_UNUSABLE/);
+    const inside = join(storageFile, "host.db");
+    await expect(startHost(optionsFor("http.ts", folder.path, { storageFile: inside }))).rejects.toThrow(
+      /STORAGE_UNUSABLE/,
+    );
   });
 
   test("on a file that another host uses is refused", async () => {

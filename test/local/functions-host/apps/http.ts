@@ -79,6 +79,14 @@ app.http("slow", {
     return { body: "done" };
   },
 });
+app.http("badHeader", {
+  handler: () => ({
+    headers: { "x-first": "kept back", "transfer-encoding": "chunked" },
+    body: "fine",
+    cookies: [{ name: "a\nb", value: "", domain: "c\nd" }],
+  }),
+});
+app.http("hops", { handler: () => ({ headers: { connection: "close", "x-kept": "yes" }, body: "fine" }) });
 app.http("forever", { handler: () => new Promise<never>(() => undefined) });
 app.http("blocking", {
   handler: () => {
