@@ -46,7 +46,12 @@ export function createIntake(
   ): Promise<string> {
     let pushedAt = event.pushedAt ?? now.toISOString();
     await updateDocument(stores.productHeads, "all", product.name, (head) => {
-      if (head === undefined || head.releaseId === releaseId) return head ?? { releaseId, pushedAt };
+      if (head === undefined) return { releaseId, pushedAt };
+      if (head.releaseId === releaseId) {
+        // An intake that was cut off came this far: the release keeps the time under which it is known.
+        pushedAt = head.pushedAt;
+        return head;
+      }
       if (event.pushedAt === undefined && pushedAt <= head.pushedAt) {
         pushedAt = new Date(Date.parse(head.pushedAt) + 1).toISOString();
       }
@@ -95,10 +100,11 @@ export function createIntake(
 
         const { releaseId } = intake;
         const existing = attempts.find(({ id }) => id === releaseId);
+        let opened = false;
         if (existing === undefined) {
           const pushedAt = await raiseProductHead(product, releaseId, event, now);
           const at = now.toISOString();
-          await stores.releases.insert(product.name, releaseId, {
+          opened = await stores.releases.insert(product.name, releaseId, {
             id: releaseId,
             product: product.name,
             attempt: Number(releaseId.slice(key.length + 1)),
@@ -133,7 +139,7 @@ export function createIntake(
           await start(releaseId);
         }
         return {
-          outcome: existing === undefined ? "opened" : "existing",
+          outcome: opened ? "opened" : "existing",
           reason: intake.reason,
           releaseId,
         };

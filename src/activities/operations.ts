@@ -5,7 +5,7 @@ import type { CommandKind } from "../core/release/commands.ts";
 import { isFinal, type ReleaseRecord } from "../core/release/record.ts";
 import { viewRelease, type ReleaseView } from "../core/release/view.ts";
 import { findModule } from "../core/rollout/baseline.ts";
-import { emptyLedger, type Baseline } from "../core/rollout/ledger.ts";
+import { emptyLedger, LedgerError, type Baseline } from "../core/rollout/ledger.ts";
 import { updateDocument } from "./documents.ts";
 import type { ActivityPorts } from "./ports.ts";
 import { createReleaseBook } from "./preparation.ts";
@@ -33,7 +33,7 @@ export interface Operations {
   command(releaseId: string, kind: CommandKind, reason: string | undefined, now: Date): Promise<ReleaseRecord>;
   /**
    * Records what the product's module runs on each of its hubs as the content to go back to.
-   * @throws LighterError BASELINE_NOT_FOUND unless `absent` says that there is none
+   * @throws LighterError BASELINE_NOT_FOUND unless `absent` says that there is none; ROLLOUT_ACTIVE
    */
   captureBaseline(product: string, absent: boolean): Promise<readonly CapturedBaseline[]>;
 }
@@ -122,11 +122,19 @@ export function createOperations(ports: ActivityPorts): Operations {
               ? { kind: "absent", from: "operator" }
               : { kind: "module", module: found.module, from: found.deploymentId };
           const anchor = found && (await pin(found.module.settings["image"] ?? ""));
-          await updateDocument(stores.ledgers, product.name, hub, (current) => ({
-            ...(current ?? emptyLedger(product.name, hub)),
-            baseline,
-            ...(anchor === undefined ? {} : { anchor, firstAnchor: anchor }),
-          }));
+          await updateDocument(stores.ledgers, product.name, hub, (current) => {
+            const ledger = current ?? emptyLedger(product.name, hub);
+            // What is being rolled out is not proven yet; it must not become what a rollback returns to.
+            if (ledger.active === undefined) {
+              return { ...ledger, baseline, ...(anchor === undefined ? {} : { anchor, firstAnchor: anchor }) };
+            }
+            throw new LedgerError("ROLLOUT_ACTIVE", {
+              operation: "capture baseline",
+              subject: `${product.name} on ${hub}`,
+              got: `release ${ledger.active} being rolled out`,
+              want: "none",
+            });
+          });
           return { hub, baseline, ...(anchor === undefined ? {} : { anchor }) };
         }),
       );

@@ -66,12 +66,12 @@ function productOf(releaseId: ReleaseId): string {
 
 /** Creates the book. */
 export function createReleaseBook({ config, stores, registries }: ActivityPorts): ReleaseBook {
-  /** The tag's digest; undefined when the registry cannot tell, which is no news and must not stop a rollout. */
+  /** The tag's digest; undefined when the registry does not tell, whyever: that is no news and must not stop a rollout. */
   async function readTag({ registry, repository, tag }: ReleaseRecord): Promise<string | undefined> {
     try {
       return (await registries.open(registry, repository).getManifest(tag)).digest;
     } catch (error) {
-      if (isLighterError(error, "MANIFEST_UNKNOWN") || (isLighterError(error) && error.retryable)) return undefined;
+      if (isLighterError(error)) return undefined;
       throw error;
     }
   }

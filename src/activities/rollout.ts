@@ -2,17 +2,25 @@
 import type { Hub, Product } from "../core/config.ts";
 import { gateOf } from "../core/config.ts";
 import { LighterError } from "../core/errors.ts";
-import type { ReleaseRecord, RollbackProgress, RolloutProgress, StageProgress } from "../core/release/record.ts";
+import {
+  isFinal,
+  type ReleaseRecord,
+  type RollbackProgress,
+  type RolloutProgress,
+  type StageProgress,
+} from "../core/release/record.ts";
 import type { ReleaseId } from "../core/release/intake.ts";
 import { composeDeployment, composeModule, type Deployment, type ModuleContent } from "../core/rollout/deployment.ts";
 import {
   acquire,
+  complete,
   doubtfulDeployments,
   emptyLedger,
   exposedSlots,
   LedgerError,
   release,
   retiredDeployments,
+  takeOver,
   withDeployment,
   withoutDeployments,
   type Baseline,
@@ -93,6 +101,12 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
     throw new LighterError("HUB_UNKNOWN", { operation: "find hub", subject: name, got: "no such hub configured" });
   }
 
+  /** Whether a release has ended, or never was: then nothing of it will leave the hub any more. */
+  async function isOver(product: string, releaseId: ReleaseId): Promise<boolean> {
+    const record = (await stores.releases.get(product, releaseId))?.value;
+    return record === undefined || isFinal(record.state);
+  }
+
   /** The next priority of the hub's reserved band: above all that were given away and all that exist there. */
   async function takePriority(hub: string): Promise<number> {
     const { from, to } = hubRules(hub).priorities;
@@ -165,7 +179,11 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
         const kind = standing.kind === "superseded" ? "superseded" : "aborted";
         return { kind: "done", outcome: { kind, reason: standing.reason } };
       }
-      const { active } = await changeLedger(record.product, hub, (ledger) => acquire(ledger, step.releaseId));
+      let { active } = await changeLedger(record.product, hub, (ledger) => acquire(ledger, step.releaseId));
+      if (active !== undefined && active !== step.releaseId && (await isOver(record.product, active))) {
+        const holder = active;
+        ({ active } = await changeLedger(record.product, hub, (ledger) => takeOver(ledger, holder, step.releaseId)));
+      }
       if (active === step.releaseId) return { kind: "done", outcome: { kind: "acquired" } };
       await book.update(step, { rollout: { hub, state: "waiting", waitsFor: `${active} to leave ${hub}` } });
       return { kind: "wait", state: null, waitMs: ACQUIRE_WAIT_MS };
@@ -338,16 +356,9 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
       const product = book.product(record);
       const image = imageOf(record);
       const id = configurationIdOf(record.id);
-      const ledger = await changeLedger(product.name, hub, (current) => {
-        const own = current.live.find((deployment) => deployment.id === id);
-        const next: Ledger = {
-          ...current,
-          baseline: { kind: "module", module: composeModule(product.module, image), from: record.id },
-          anchor: image,
-          firstAnchor: record.image?.mode === "full" ? image : (current.firstAnchor ?? image),
-        };
-        return release(own === undefined ? next : withDeployment(next, { ...own, state: "complete" }), record.id);
-      });
+      const module = composeModule(product.module, image);
+      const completed = { id, module, image, whole: record.image?.mode === "full" };
+      const ledger = await changeLedger(product.name, hub, (current) => complete(current, record.id, completed));
       const retired = retiredDeployments(ledger, id);
       for (const old of retired) await ports.hub(hub).deployments.remove(old);
       if (retired.length > 0) {

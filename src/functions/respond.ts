@@ -10,6 +10,7 @@ const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   PRODUCT_UNKNOWN: 404,
   BASELINE_NOT_FOUND: 404,
   RELEASE_OVER: 409,
+  ROLLOUT_ACTIVE: 409,
 };
 
 /** A problem details response. */

@@ -40,32 +40,58 @@ export function* rollout(context: OrchestrationContext): Steps<RolloutResult> {
     return { hub, state, reason };
   }
 
-  function* rollBack(reason: string): Steps<RolloutResult> {
+  function* rollBack(reason: string, unexposed: "aborted" | "failed"): Steps<RolloutResult> {
     const { needed } = yield* callActivity(context, "startRollback", { ...step(), reason });
-    if (!needed) return yield* leave("aborted", reason);
+    if (!needed) return yield* leave(unexposed, reason);
     const restored = yield* watched<RestoreOutcome>("watchRollback", "rollback");
     return { hub, state: "rolled-back", reason: `${reason}; ${restored.reason}` };
   }
 
-  const acquired = yield* watched<Acquisition>("acquireHub", "acquire");
-  if (acquired.kind !== "acquired") return yield* leave(acquired.kind, acquired.reason);
+  /** Ends a rollout that cannot go on; its release must hear of it even if the ledger cannot. */
+  function* giveUp(reason: string): Steps<RolloutResult> {
+    try {
+      return yield* leave("failed", reason);
+    } catch (error) {
+      return { hub, state: "failed", reason: `${reason}; then leaving the hub failed: ${messageOf(error)}` };
+    }
+  }
 
-  try {
+  /** Runs one phase; what fails for good in it becomes an outcome of its own. */
+  function* attempt<T>(phase: Steps<T>): Steps<T | { readonly kind: "broken"; readonly reason: string }> {
+    try {
+      return yield* phase;
+    } catch (error) {
+      return { kind: "broken", reason: messageOf(error) };
+    }
+  }
+
+  function* widen(): Steps<StageOutcome> {
     yield* callActivity(context, "openRollout", step());
     for (const ring of rings.keys()) {
       const outcome = yield* watched<StageOutcome>("watchStage", ring, { ring });
-      if (outcome.kind === "failed") return yield* rollBack(`${rings[ring]}: ${outcome.reason}`);
-      if (outcome.kind !== "passed") return yield* leave(outcome.kind, outcome.reason);
+      if (outcome.kind === "failed") return { ...outcome, reason: `${rings[ring]}: ${outcome.reason}` };
+      if (outcome.kind !== "passed") return outcome;
     }
-    yield* callActivity(context, "completeRollout", step());
-  } catch (error) {
-    // Neither the hub nor our own code may leave a fleet half updated: go back, and if that fails too, say so.
-    const reason = messageOf(error);
-    try {
-      return yield* rollBack(reason);
-    } catch (rollbackError) {
-      return yield* leave("failed", `${reason}; then the rollback failed: ${messageOf(rollbackError)}`);
-    }
+    return { kind: "passed", reason: `all ${rings.length} rings run it` };
   }
-  return { hub, state: "completed", reason: `all ${rings.length} rings run it` };
+
+  const acquired = yield* attempt(watched<Acquisition>("acquireHub", "acquire"));
+  if (acquired.kind === "broken") return yield* giveUp(acquired.reason);
+  if (acquired.kind !== "acquired") return yield* leave(acquired.kind, acquired.reason);
+
+  const widened = yield* attempt(widen());
+  if (widened.kind === "superseded" || widened.kind === "aborted") return yield* leave(widened.kind, widened.reason);
+  if (widened.kind !== "passed") {
+    // Neither the hub nor our own code may leave a fleet half updated: go back, and if that fails too, say so.
+    const back = yield* attempt(rollBack(widened.reason, widened.kind === "broken" ? "failed" : "aborted"));
+    return "kind" in back ? yield* giveUp(`${widened.reason}; then the rollback failed: ${back.reason}`) : back;
+  }
+
+  try {
+    yield* callActivity(context, "completeRollout", step());
+    return { hub, state: "completed", reason: widened.reason };
+  } catch (error) {
+    // The fleet is good: going back would undo what every gate has passed.
+    return yield* giveUp(`${widened.reason}, but completing failed: ${messageOf(error)}`);
+  }
 }

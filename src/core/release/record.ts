@@ -153,7 +153,9 @@ function mergeRollout(record: ReleaseRecord, change: NonNullable<ReleaseUpdate["
     state: "waiting",
     stages: [],
   };
-  return { ...known, ...facts, stages: mergeStage(known.stages, stage) };
+  // A priority that was given stays: a second run of the activity that gave it must not move a deployment.
+  const priority = known.priority || (facts.priority ?? 0);
+  return { ...known, ...facts, priority, stages: mergeStage(known.stages, stage) };
 }
 
 /** The record after a change at `now` (ISO 8601). A record that is over stays as it is. */

@@ -37,8 +37,16 @@ export interface Ledger {
   readonly live: readonly LiveDeployment[];
 }
 
+/** What a completed rollout leaves on the fleet; `whole` tells that the image was not rebased. */
+export interface CompletedDeployment {
+  readonly id: string;
+  readonly module: ModuleContent;
+  readonly image: string;
+  readonly whole: boolean;
+}
+
 /** A rollout was refused or met a state that must not be. */
-export class LedgerError extends LighterError<"NO_BASELINE" | "PRIORITIES_EXHAUSTED" | "NOT_ACTIVE"> {
+export class LedgerError extends LighterError<"NO_BASELINE" | "PRIORITIES_EXHAUSTED" | "ROLLOUT_ACTIVE"> {
   override readonly name = "LedgerError";
 }
 
@@ -55,6 +63,40 @@ export function withDeployment(ledger: Ledger, deployment: LiveDeployment): Ledg
 /** Makes `releaseId` the active one, if none is; the result tells who is active. */
 export function acquire(ledger: Ledger, releaseId: ReleaseId): Ledger {
   return ledger.active === undefined ? { ...ledger, active: releaseId } : ledger;
+}
+
+/**
+ * Hands the ledger from a release that is over without having left it to another; what it was widening is in doubt from
+ * then on. Nothing changes if `from` does not hold the ledger.
+ */
+export function takeOver(ledger: Ledger, from: ReleaseId, to: ReleaseId): Ledger {
+  if (ledger.active !== from) return ledger;
+  const live = ledger.live.map((deployment): LiveDeployment =>
+    deployment.releaseId === from && deployment.state === "widening"
+      ? { ...deployment, state: "superseded" }
+      : deployment,
+  );
+  return { ...ledger, active: to, live };
+}
+
+/**
+ * Writes down that the fleet holds what `releaseId` deployed as `id`, and frees the ledger. Nothing changes if it does
+ * not hold the ledger (any more), so that a repetition cannot undo what came later.
+ */
+export function complete(
+  ledger: Ledger,
+  releaseId: ReleaseId,
+  { id, module, image, whole }: CompletedDeployment,
+): Ledger {
+  if (ledger.active !== releaseId) return ledger;
+  const own = ledger.live.find((deployment) => deployment.id === id);
+  const next: Ledger = {
+    ...ledger,
+    baseline: { kind: "module", module, from: releaseId },
+    anchor: image,
+    firstAnchor: whole ? image : (ledger.firstAnchor ?? image),
+  };
+  return release(own === undefined ? next : withDeployment(next, { ...own, state: "complete" }), releaseId);
 }
 
 /** Frees the ledger if `releaseId` holds it. */
