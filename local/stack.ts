@@ -19,6 +19,8 @@ export interface StackOptions {
   /** Fixed ports; a free one is taken where none is given. */
   readonly ports?: { readonly functions?: number; readonly registry?: number; readonly hub?: number };
   readonly hub?: Partial<Omit<IotHubOptions, "clock" | "port">>;
+  /** The app; this project's functions unless given. */
+  readonly app?: { readonly folder: string; readonly entries?: readonly string[] };
   /** More app settings. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -84,7 +86,7 @@ export async function createStack(options: StackOptions): Promise<Stack> {
     const project = findProjectFolder();
     const logFile = join(folder, "functions-host.log");
     const host = await startHostProcess({
-      app: { folder: project },
+      app: options.app ?? { folder: project },
       hostJson: JSON.parse(readFileSync(join(project, "host.json"), "utf8")) as unknown,
       settings: {
         AzureWebJobsStorage: azurite.connectionString,

@@ -40,6 +40,8 @@ export interface FixtureOptions {
   readonly hub?: StackOptions["hub"];
   readonly rollout?: Readonly<Record<string, unknown>>;
   readonly product?: Readonly<Record<string, unknown>>;
+  readonly app?: NonNullable<StackOptions["app"]>;
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 const FILES = 40;
@@ -51,6 +53,8 @@ export async function createStackFixture(options: FixtureOptions = {}): Promise<
     folder,
     timeScale: options.timeScale ?? 1_200,
     hub: { unlimited: true, ...options.hub },
+    ...(options.app === undefined ? {} : { app: options.app }),
+    ...(options.settings === undefined ? {} : { settings: options.settings }),
     products: (registry) => [
       {
         name: "detector",
