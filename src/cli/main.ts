@@ -1,46 +1,11 @@
-// The `lighter` command: parses arguments, runs one command, turns its outcome into an exit code.
-import { Command, CommanderError } from "commander";
-import { addBaselineCommand } from "./commands/baseline.ts";
-import { addDemoCommand } from "./commands/demo.ts";
-import { addPlanCommand } from "./commands/plan.ts";
-import { addRebaseCommand } from "./commands/rebase.ts";
-import { addReleasesCommand, addStatusCommand } from "./commands/releases.ts";
-import { addAbortCommand, addRollbackCommand } from "./commands/steer.ts";
-import { addUpCommand } from "./commands/up.ts";
-import { addVerifyCommand } from "./commands/verify.ts";
-import { EXIT, exitCodeOf, reportError } from "./exit.ts";
+// The `lighter` command: prepares the process, then loads the program.
+import { enableCompileCache } from "node:module";
+import { setFlagsFromString } from "node:v8";
 
-/** Every command adds itself; what it needs beyond its arguments it imports when it runs. */
-const COMMANDS: readonly ((program: Command) => void)[] = [
-  addUpCommand,
-  addDemoCommand,
-  addPlanCommand,
-  addRebaseCommand,
-  addVerifyCommand,
-  addReleasesCommand,
-  addStatusCommand,
-  addAbortCommand,
-  addRollbackCommand,
-  addBaselineCommand,
-];
+// Streaming hundreds of megabytes makes V8 grow its young generation for garbage that dies at once; kept at its first
+// size, the peak memory of a rebase is a third lower at the same speed.
+setFlagsFromString("--semi-space-growth-factor=1");
+enableCompileCache();
 
-function createProgram(): Command {
-  const program = new Command("lighter")
-    .description("Ships image updates to Azure IoT Edge fleets for kilobytes instead of megabytes.")
-    .exitOverride()
-    .showHelpAfterError("(run with --help for usage)")
-    .configureHelp({ showGlobalOptions: true });
-  for (const add of COMMANDS) add(program);
-  for (const command of program.commands) command.exitOverride();
-  return program;
-}
-
-try {
-  await createProgram().parseAsync(process.argv);
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage;
-  else {
-    reportError(error, process.argv.includes("--json"));
-    process.exitCode = exitCodeOf(error);
-  }
-}
+const { runProgram } = await import("./program.ts");
+await runProgram(process.argv);

@@ -6,7 +6,7 @@ import type { Compression } from "./media-types.ts";
 /** Reads are gathered to this size, because each write costs a round trip through the thread pool. */
 const WRITE_BYTES = 1024 * 1024;
 /** Size of the pieces that come out. */
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 1024 * 1024;
 
 /** A layer that unpacks to more bytes than this is taken for a decompression bomb. */
 export const DEFAULT_MAX_LAYER_BYTES: number = 32 * 1024 ** 3;

@@ -95,23 +95,26 @@ function createNode(): OverlayNode {
 interface Walker {
   /** The directory of a path other than the root's, made (implied) where missing or where something is in the way. */
   parent(path: string): OverlayNode;
+  /** Says that a directory was replaced, so that nothing beneath it may be remembered. */
+  forget(): void;
 }
 
-/**
- * Remembers the last directory, since archives list siblings together. Entries replace nothing above the directory they
- * are placed in, so it stays part of the tree; markers may, so they are not placed by a walker.
- */
+/** Remembers directories by path: one look-up instead of one per path component. */
 function createWalker(root: OverlayNode): Walker {
-  let lastPath = "";
-  let last = root;
+  const directories = new Map<string, OverlayNode>();
   return {
     parent(path) {
       const end = path.lastIndexOf("/");
-      if (end === lastPath.length && path.startsWith(lastPath)) return last;
-      lastPath = end === -1 ? "" : path.slice(0, end);
-      last = enterPath(root, lastPath);
-      return last;
+      if (end === -1) return root;
+      const folder = path.slice(0, end);
+      let node = directories.get(folder);
+      if (node === undefined) {
+        node = enterPath(root, folder);
+        directories.set(folder, node);
+      }
+      return node;
     },
+    forget: () => directories.clear(),
   };
 }
 
@@ -179,6 +182,7 @@ function placeEntry(walker: Walker, path: string, entry: FileEntry, layer: numbe
     found.layer = layer;
     return;
   }
+  if (found?.children !== undefined) walker.forget();
   const node = createNode();
   node.entry = entry;
   node.layer = layer;

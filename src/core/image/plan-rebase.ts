@@ -67,9 +67,13 @@ export function planRebase(input: RebaseInput): RebasePlan {
   const candidateLayers = [...base, ...candidate];
   const anchorOverlay = stackLayers([...base, ...anchor], { complete, firstLayer });
   const candidateOverlay = stackLayers(candidateLayers, { complete, firstLayer });
-  const assumed = readBase === "doubtful" && !complete ? inferAbsent(anchorOverlay, candidateOverlay) : [];
-  const known = new Set([...absent, ...assumed.map(({ path }) => path)]);
-  const comparison = compareOverlays(anchorOverlay, candidateOverlay, rules, known);
+  let assumed: readonly Succession[] = [];
+  let comparison = compareOverlays(anchorOverlay, candidateOverlay, rules, absent);
+  if (comparison.unknown !== undefined && readBase === "doubtful") {
+    assumed = inferAbsent(anchorOverlay, candidateOverlay);
+    const known = new Set([...absent, ...assumed.map(({ path }) => path)]);
+    comparison = compareOverlays(anchorOverlay, candidateOverlay, rules, known);
+  }
   if (comparison.unknown !== undefined) return { needs: firstLayer - 1, path: displayPath(comparison.unknown) };
 
   const { shipped, removed, ignored } = settleDifferences(comparison.differences, anchorOverlay, candidateOverlay);
