@@ -249,6 +249,21 @@ describe("what the service does, too", () => {
     expect((await host.run("cancelledLongTimer")).output).toBe("done");
   });
 
+  test("an event task that was awaited twice swallows the next event of its name, with a warning", async () => {
+    const id = await host.start("keepsEventTask");
+    await expect.poll(async () => (await host.status(id)).customStatus).toBe("second");
+    await host.raise(id, "item", 1);
+    await expect
+      .poll(() => host.warnings())
+      .toContainEqual(expect.objectContaining({ code: "STALE_EVENT_WAITER", subject: "keepsEventTask" }));
+    await host.raise(id, "item", "swallowed");
+    await openGate(id);
+    await host.run("sequence");
+    expect((await host.status(id)).runtimeStatus).toBe("Running");
+    await host.raise(id, "item", "received");
+    expect((await host.until(id)).output).toBe("received");
+  });
+
   test("deterministic ids stay the same over replays", async () => {
     const { output } = await host.run("deterministicIds");
     const [first, second] = output as string[];

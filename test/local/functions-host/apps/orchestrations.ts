@@ -359,6 +359,17 @@ orchestration("repeatsAny", function* (context) {
   return "done";
 });
 
+orchestration("keepsEventTask", function* (context) {
+  const event = context.waitForExternalEvent("item");
+  yield context.Task.any([event, context.createTimer(after(context, 1_000))]);
+  context.setCustomStatus("second");
+  const timer = context.createTimer(after(context, 86_400_000));
+  yield context.Task.any([event, timer]);
+  timer.cancel();
+  yield context.callActivity("gate", context.instanceId);
+  return yield* wait(context.waitForExternalEvent("item"));
+});
+
 orchestration("returnsCircle", function* (context) {
   yield context.callActivity("nothing");
   const circle: { self?: unknown } = {};
