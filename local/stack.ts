@@ -19,6 +19,8 @@ export interface StackOptions {
   /** Fixed ports; a free one is taken where none is given. */
   readonly ports?: { readonly functions?: number; readonly registry?: number; readonly hub?: number };
   readonly hub?: Partial<Omit<IotHubOptions, "clock" | "port">>;
+  /** More of the hub's entry in lighter.config.json, e.g. its share of the quota. */
+  readonly hubRules?: Readonly<Record<string, unknown>>;
   /** The app; this project's functions unless given. */
   readonly app?: { readonly folder: string; readonly entries?: readonly string[] };
   /** More app settings. */
@@ -77,7 +79,7 @@ export async function createStack(options: StackOptions): Promise<Stack> {
 
     const configFile = join(folder, "lighter.config.json");
     const config = {
-      hubs: [{ name: HUB_NAME, connectionSetting: "IOTHUB_MAIN" }],
+      hubs: [{ name: HUB_NAME, connectionSetting: "IOTHUB_MAIN", ...options.hubRules }],
       products: options.products(registry.host),
     };
     writeFileSync(configFile, JSON.stringify(config, null, 2));

@@ -95,7 +95,7 @@ export function createApp(settings: Settings): App {
     if (known !== undefined) return known;
     const rules = config.hubs.find((configured) => configured.name === name);
     const connection = rules && settings[rules.connectionSetting];
-    if (!connection) {
+    if (rules === undefined || !connection) {
       throw new LighterError("SETTING_MISSING", {
         operation: "connect to hub",
         subject: name,
@@ -107,6 +107,7 @@ export function createApp(settings: Settings): App {
       name,
       connection,
       credential: () => new DefaultAzureCredential(),
+      devicesPerSecond: rules.slotAssignment.devicesPerSecond,
       timeScale: scale,
     });
     hubs.set(name, opened);

@@ -35,6 +35,8 @@ import { updateDocument } from "./documents.ts";
 import type { ActivityPorts } from "./ports.ts";
 import type { ReleaseBook, ReleaseStep } from "./preparation.ts";
 
+/** Between two pieces of slot assignment: long enough to be woken, short beside the minute that a piece may take. */
+const ASSIGN_WAIT_MS = 1_000;
 /** How often somebody waits for another release to leave a hub. */
 const ACQUIRE_WAIT_MS = 60_000;
 /** How many exposed devices' twins are read one by one to confirm a rollback. */
@@ -55,6 +57,16 @@ export type Acquisition =
   | { readonly kind: "acquired" }
   | { readonly kind: "superseded" | "aborted"; readonly reason: string };
 
+/** How far slot assignment has come. */
+export interface SlottingState {
+  readonly assigned: number;
+}
+
+/** How slot assignment ended. */
+export type Slotting =
+  | { readonly kind: "assigned"; readonly assigned: number }
+  | { readonly kind: "superseded" | "aborted"; readonly reason: string };
+
 /** How a stage ended. */
 export interface StageOutcome {
   readonly kind: "passed" | "failed" | "superseded" | "aborted";
@@ -70,6 +82,7 @@ export interface RestoreOutcome {
 /** The activities of a rollout. */
 export interface RolloutActivities {
   acquireHub(step: RolloutStep): Promise<Look<null, Acquisition>>;
+  assignSlots(step: RolloutStep & { readonly state?: SlottingState }): Promise<Look<SlottingState, Slotting>>;
   openRollout(step: RolloutStep): Promise<void>;
   watchStage(
     step: RolloutStep & { readonly ring: number; readonly state?: StageState },
@@ -171,14 +184,20 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
     };
   }
 
+  /** Why a release that has exposed nothing yet must not go on. */
+  async function findStop(
+    releaseId: ReleaseId,
+  ): Promise<{ readonly kind: "superseded" | "aborted"; readonly reason: string } | undefined> {
+    const standing = await book.standing(releaseId);
+    if (standing.kind === "current") return undefined;
+    return { kind: standing.kind === "superseded" ? "superseded" : "aborted", reason: standing.reason };
+  }
+
   return {
     async acquireHub({ hub, ...step }) {
-      const standing = await book.standing(step.releaseId);
+      const stopped = await findStop(step.releaseId);
+      if (stopped !== undefined) return { kind: "done", outcome: stopped };
       const record = await book.read(step.releaseId);
-      if (standing.kind !== "current") {
-        const kind = standing.kind === "superseded" ? "superseded" : "aborted";
-        return { kind: "done", outcome: { kind, reason: standing.reason } };
-      }
       let { active } = await changeLedger(record.product, hub, (ledger) => acquire(ledger, step.releaseId));
       if (active !== undefined && active !== step.releaseId && (await isOver(record.product, active))) {
         const holder = active;
@@ -189,9 +208,21 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
       return { kind: "wait", state: null, waitMs: ACQUIRE_WAIT_MS };
     },
 
+    async assignSlots({ hub, state = { assigned: 0 }, ...step }) {
+      const stopped = await findStop(step.releaseId);
+      if (stopped !== undefined) return { kind: "done", outcome: stopped };
+      const given = await ports.hub(hub).fleet.assignSlots(slotOf);
+      const assigned = state.assigned + given.assigned;
+      if (given.complete) return { kind: "done", outcome: { kind: "assigned", assigned } };
+      await book.update(step, {
+        state: "rolling-out",
+        rollout: { hub, state: "running", waitsFor: `slots (${assigned} devices were given one so far)` },
+      });
+      return { kind: "wait", state: { assigned }, waitMs: ASSIGN_WAIT_MS };
+    },
+
     async openRollout({ hub, ...step }) {
       const record = await book.read(step.releaseId);
-      const assigned = await ports.hub(hub).fleet.assignSlots(slotOf);
       const priority = record.rollouts[hub]?.priority || (await takePriority(hub));
       await book.update(step, {
         state: "rolling-out",
@@ -202,7 +233,7 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
           state: "running",
           priority,
           configurationId: configurationIdOf(record.id),
-          waitsFor: `slots (${assigned} devices were given one)`,
+          waitsFor: "its first ring",
         },
       });
     },

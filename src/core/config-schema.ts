@@ -111,6 +111,18 @@ const hubSchema = z.strictObject({
     .refine(({ from, to }) => from < to, "from must be below to")
     .prefault({ from: 10_000, to: 19_999 })
     .describe("the band of deployment priorities reserved for Lighter; above every base deployment"),
+  slotAssignment: z
+    .strictObject({
+      devicesPerSecond: z
+        .number()
+        .min(0.1)
+        .max(10_000)
+        .default(25)
+        .describe(
+          "devices that are given a slot per second, a hundred in a call, once in their lives; the default takes half of the 50 twin updates a second, and a sixth of the 100 identity calls a minute, of one S1 unit",
+        ),
+    })
+    .prefault({}),
 });
 
 function reportRepeated(context: z.RefinementCtx, path: string, keys: readonly string[]): void {

@@ -60,12 +60,19 @@ export interface Product {
   readonly rollout: RolloutRules;
 }
 
-/** An IoT hub and the band of deployment priorities that Lighter may use there. */
+/** How fast devices are given their slots, which happens once in a device's life. */
+export interface SlotAssignmentRules {
+  /** The most devices per second; their share of the hub's quota. */
+  readonly devicesPerSecond: number;
+}
+
+/** An IoT hub, the band of deployment priorities that Lighter may use there, and its share of the hub's quota. */
 export interface Hub {
   readonly name: string;
   /** The app setting that holds a connection string, or a host name to be used with the app's identity. */
   readonly connectionSetting: string;
   readonly priorities: { readonly from: number; readonly to: number };
+  readonly slotAssignment: SlotAssignmentRules;
 }
 
 /** A validated configuration. */

@@ -40,6 +40,7 @@ export async function wakeRelease(context: InvocationContext, record: ReleaseRec
   const client = df.getClient(context);
   const instances = Object.values(record.rollouts).flatMap(({ hub, stages }) => [
     watchInstance(record.id, hub, "acquire"),
+    watchInstance(record.id, hub, "slots"),
     watchInstance(record.id, hub, "rollback"),
     ...stages.map((_stage, ring) => watchInstance(record.id, hub, ring)),
   ]);

@@ -22,6 +22,7 @@ const ACTIVITY_NAMES = Object.keys({
   takeWholeImage: true,
   finishRelease: true,
   acquireHub: true,
+  assignSlots: true,
   openRollout: true,
   watchStage: true,
   startRollback: true,

@@ -1,6 +1,6 @@
 // The rollout of one release on one hub: ring after ring, and back again when a gate fails.
 import type { OrchestrationContext } from "durable-functions";
-import type { Acquisition, RestoreOutcome, StageOutcome } from "../activities/rollout.ts";
+import type { Acquisition, RestoreOutcome, Slotting, StageOutcome } from "../activities/rollout.ts";
 import type { ReleaseId } from "../core/release/intake.ts";
 import { callActivity, messageOf, nowOf, type Steps } from "./call.ts";
 import { watchInstance } from "./instance-ids.ts";
@@ -66,6 +66,8 @@ export function* rollout(context: OrchestrationContext): Steps<RolloutResult> {
   }
 
   function* widen(): Steps<StageOutcome> {
+    const slotted = yield* watched<Slotting>("assignSlots", "slots");
+    if (slotted.kind !== "assigned") return slotted;
     yield* callActivity(context, "openRollout", step());
     for (const ring of rings.keys()) {
       const outcome = yield* watched<StageOutcome>("watchStage", ring, { ring });

@@ -34,14 +34,23 @@ export interface ReportedModule {
   readonly runtimeStatus: string;
 }
 
+/** What one call gave, and whether every device that was there has its slot now. */
+export interface SlotAssignment {
+  readonly assigned: number;
+  readonly complete: boolean;
+}
+
 /** The devices of one hub. Conditions are target conditions. */
 export interface HubFleet {
   countDevices(condition: string): Promise<number>;
   findDevices(condition: string, limit: number): Promise<readonly string[]>;
   /** A point read of a device's `$edgeAgent` twin (current, where queries lag). */
   readModule(deviceId: string, moduleName: string): Promise<ReportedModule | undefined>;
-  /** Gives every IoT Edge device without a slot its own; resumable; returns how many it gave. */
-  assignSlots(slotOf: (deviceId: string) => Slot): Promise<number>;
+  /**
+   * Gives IoT Edge devices without a slot their own, for about a minute at most; to be called until it is `complete`.
+   * A repetition after a crash gives the same slots.
+   */
+  assignSlots(slotOf: (deviceId: string) => Slot): Promise<SlotAssignment>;
 }
 
 /** One IoT hub. */

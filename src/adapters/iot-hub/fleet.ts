@@ -1,4 +1,5 @@
 // The devices of one IoT hub: counted, found, read and given slots through its query and twin APIs.
+import { setTimeout as wait } from "node:timers/promises";
 import type { Slot } from "../../core/rollout/slots.ts";
 import type { HubFleet } from "../../ports/iot-hub.ts";
 import type { HubClient } from "./hub-client.ts";
@@ -7,6 +8,12 @@ import { IotHubError } from "./iot-hub-error.ts";
 /** Largest page the query API gives, and largest bulk operation the identity registry takes. */
 const QUERY_PAGE = 1_000;
 const BULK_SIZE = 100;
+
+/** How long one call gives slots, in seconds of the hub's clock: far below the limits on how long a function may run. */
+const ASSIGNING_SECONDS = 60;
+
+/** What the service calls it, by name and by number. */
+const DEVICE_NOT_FOUND: ReadonlySet<unknown> = new Set(["DeviceNotFound", 404_001]);
 
 const EDGE = "capabilities.iotEdge = true";
 
@@ -24,14 +31,31 @@ interface AgentTwin {
   };
 }
 
-/** Options of the fleet's bulk work. */
+/** What a bulk operation answers; the devices that are not listed were changed. */
+interface BulkResult {
+  readonly errors?: readonly { deviceId?: string; errorCode?: unknown; errorStatus?: string }[];
+}
+
+/** A bulk operation that failed for some of its devices answers 400 with the same list. */
+function readRefusals(error: unknown): unknown {
+  const cause = error instanceof IotHubError ? (error.cause as { readonly responseBody?: unknown }) : undefined;
+  const text = cause?.responseBody;
+  if (typeof text === "string" && text.startsWith('{"isSuccessful"')) return JSON.parse(text);
+  throw error;
+}
+
+/** The pace of the fleet's bulk work. */
 export interface FleetOptions {
-  /** Pause between bulk operations in ms, so that slot assignment stays within its share of the quota. */
-  readonly bulkPauseMs: number;
+  readonly devicesPerSecond: number;
+  /** How many seconds of the hub's clock pass in a second. */
+  readonly timeScale: number;
 }
 
 /** The fleet of the hub behind `client`. */
-export function createHubFleet({ registry, run, post }: HubClient, { bulkPauseMs }: FleetOptions): HubFleet {
+export function createHubFleet(
+  { registry, run, post }: HubClient,
+  { devicesPerSecond, timeScale }: FleetOptions,
+): HubFleet {
   async function* pages(sql: string, size: number): AsyncGenerator<readonly Record<string, unknown>[]> {
     const query = registry.createQuery(sql, size);
     let continuation: string | undefined;
@@ -44,11 +68,9 @@ export function createHubFleet({ registry, run, post }: HubClient, { bulkPauseMs
 
   async function setSlots(devices: readonly { readonly id: string; readonly slot: Slot }[]): Promise<void> {
     const body = devices.map(({ id, slot }) => ({ id, importMode: "updateTwin", tags: { lighter: { slot } } }));
-    const result = (await post("assign slots", "/devices", body)) as {
-      isSuccessful?: boolean;
-      errors?: readonly { deviceId?: string; errorCode?: unknown; errorStatus?: string }[];
-    };
-    const [first] = result.errors ?? [];
+    const result = (await post("assign slots", "/devices", body).catch(readRefusals)) as BulkResult;
+    // A device that was deleted since it was found needs no slot.
+    const first = result.errors?.find(({ errorCode }) => !DEVICE_NOT_FOUND.has(errorCode));
     if (first === undefined) return;
     throw new IotHubError("CONFLICT", {
       operation: "assign slots",
@@ -78,18 +100,21 @@ export function createHubFleet({ registry, run, post }: HubClient, { bulkPauseMs
       return module && { image: module.settings?.image ?? "", runtimeStatus: module.runtimeStatus ?? "unknown" };
     },
     async assignSlots(slotOf) {
-      let assigned = 0;
+      const size = Math.max(1, Math.min(QUERY_PAGE, Math.floor(devicesPerSecond * ASSIGNING_SECONDS)));
       const unslotted = `SELECT deviceId FROM devices WHERE ${EDGE} AND NOT IS_DEFINED(tags.lighter.slot)`;
-      for await (const page of pages(unslotted, QUERY_PAGE)) {
-        const devices = page.map((row) => String(row["deviceId"])).map((id) => ({ id, slot: slotOf(id) }));
-        for (let start = 0; start < devices.length; start += BULK_SIZE) {
-          const batch = devices.slice(start, start + BULK_SIZE);
-          await setSlots(batch);
-          assigned += batch.length;
-          if (bulkPauseMs > 0) await new Promise((resolve) => setTimeout(resolve, bulkPauseMs));
-        }
+      // One page in a call: the next asks anew, since a continuation would page over what is changing under it.
+      const query = registry.createQuery(unslotted, size);
+      const page = await run("query", unslotted, () => query.next());
+      const ids = (page.result as Record<string, unknown>[]).map((row) => String(row["deviceId"]));
+      let dueMs = performance.now();
+      for (let start = 0; start < ids.length; start += BULK_SIZE) {
+        const batch = ids.slice(start, start + BULK_SIZE);
+        await setSlots(batch.map((id) => ({ id, slot: slotOf(id) })));
+        dueMs += ((batch.length / devicesPerSecond) * 1_000) / timeScale;
+        const pauseMs = dueMs - performance.now();
+        if (pauseMs > 0) await wait(pauseMs);
       }
-      return assigned;
+      return { assigned: ids.length, complete: !query.continuationToken };
     },
   };
 }

@@ -12,21 +12,21 @@ export interface IotHubOptions {
   readonly connection: string;
   readonly credential?: () => TokenCredential;
   readonly retry?: HubRetry;
-  /** Pause between bulk operations in ms; the default keeps slot assignment below half of an S1 unit's quota. */
-  readonly bulkPauseMs?: number;
+  /** The most devices that are given a slot per second of the hub's clock. */
+  readonly devicesPerSecond: number;
   /** How many seconds of the hub's clock pass in a second; pauses are shortened by it. 1 unless given. */
   readonly timeScale?: number;
 }
 
 /** A hub through the vendor's SDK. */
 export function createIotHub(options: IotHubOptions): IotHub {
-  const { name, connection, credential, retry = DEFAULT_RETRY, bulkPauseMs = 1_200, timeScale = 1 } = options;
+  const { name, connection, credential, retry = DEFAULT_RETRY, devicesPerSecond, timeScale = 1 } = options;
   const { minTimeout = 0, maxTimeout = Infinity } = retry;
   const paced = { ...retry, minTimeout: minTimeout / timeScale, maxTimeout: maxTimeout / timeScale };
   const client = createHubClient(connection, credential, paced);
   return {
     name,
     deployments: createHubDeployments(client),
-    fleet: createHubFleet(client, { bulkPauseMs: bulkPauseMs / timeScale }),
+    fleet: createHubFleet(client, { devicesPerSecond, timeScale }),
   };
 }

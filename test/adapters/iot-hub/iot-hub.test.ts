@@ -7,6 +7,7 @@ import { composeDeployment, composeModule, type Deployment } from "../../../src/
 import { slotOf } from "../../../src/core/rollout/slots.ts";
 import { composeTargetCondition } from "../../../src/core/rollout/target-condition.ts";
 import type { IotHub } from "../../../src/ports/iot-hub.ts";
+import { connectSdk } from "../../local/iot-hub/sdk.ts";
 import { sampleConfig } from "../../support/config.ts";
 
 const IMAGE = `127.0.0.1:5000/team/detector:2@sha256:${"2".repeat(64)}`;
@@ -20,7 +21,7 @@ let hub: IotHub;
 beforeEach(async () => {
   clock = createSteppedClock(Date.UTC(2026, 0, 1));
   local = await createLocalHub({ clock, unlimited: true });
-  hub = createIotHub({ name: "main", connection: local.connectionString, retry, bulkPauseMs: 0 });
+  hub = createIotHub({ name: "main", connection: local.connectionString, retry, devicesPerSecond: 10_000 });
 });
 
 afterEach(async () => {
@@ -125,13 +126,53 @@ describe("deployments", () => {
 describe("the fleet", () => {
   test("gives every device its slot once, a hundred at a time, and counts by condition", async () => {
     for (let i = 0; i < 250; i++) local.devices.register(`device-${i}`, i % 2 === 0 ? { site: "north" } : {});
-    expect(await hub.fleet.assignSlots(slotOf)).toBe(250);
-    expect(await hub.fleet.assignSlots(slotOf)).toBe(0);
+    expect(await hub.fleet.assignSlots(slotOf)).toEqual({ assigned: 250, complete: true });
+    expect(await hub.fleet.assignSlots(slotOf)).toEqual({ assigned: 0, complete: true });
+    expect(local.calls()).toEqual({ "devices.bulk": 3, query: 2 });
     expect(await hub.fleet.countDevices("*")).toBe(250);
     expect(await hub.fleet.countDevices("tags.site='north'")).toBe(125);
     const slot = slotOf("device-7");
     expect(await hub.fleet.findDevices(composeTargetCondition([slot]), 250)).toContain("device-7");
     expect(await hub.fleet.findDevices("*", 10)).toHaveLength(10);
+  });
+
+  test("is given slots page by page, so that no call takes long, and what is cut off goes on where it was", async () => {
+    for (let i = 0; i < 2_100; i++) local.devices.register(`device-${i}`);
+    expect(await hub.fleet.assignSlots(slotOf)).toEqual({ assigned: 1_000, complete: false });
+    local.inject({ operation: "devices.bulk", after: 3, times: 9, fault: { kind: "status", status: 503 } });
+    await expect(hub.fleet.assignSlots(slotOf)).rejects.toMatchObject({ retryable: true });
+    local.clearFaults();
+    expect(await hub.fleet.assignSlots(slotOf)).toEqual({ assigned: 800, complete: true });
+    const all = Array.from({ length: 100 }, (_slot, index) => String(index).padStart(2, "0"));
+    expect(await hub.fleet.countDevices(composeTargetCondition(all))).toBe(2_100);
+  });
+
+  test("is given slots at the configured pace, for about a minute of the hub's clock at a time", async () => {
+    for (let i = 0; i < 400; i++) local.devices.register(`device-${i}`);
+    const paced = createIotHub({
+      name: "main",
+      connection: local.connectionString,
+      retry,
+      devicesPerSecond: 5,
+      timeScale: 600,
+    });
+    const before = performance.now();
+    expect(await paced.fleet.assignSlots(slotOf)).toEqual({ assigned: 300, complete: false });
+    expect(performance.now() - before).toBeGreaterThanOrEqual(99);
+    expect(await paced.fleet.assignSlots(slotOf)).toEqual({ assigned: 100, complete: true });
+  });
+
+  test("does without the slots of devices that were deleted since a query showed them", async () => {
+    const lagging = await createLocalHub({ clock, unlimited: true, queryLagMs: MINUTE });
+    const connection = lagging.connectionString;
+    const behind = createIotHub({ name: "main", connection, retry, devicesPerSecond: 10_000 });
+    for (const id of ["stays", "goes"]) lagging.devices.register(id);
+    await clock.advance(MINUTE);
+    await connectSdk(connection).registry.delete("goes");
+    expect(await behind.fleet.assignSlots(slotOf)).toEqual({ assigned: 2, complete: true });
+    await clock.advance(MINUTE);
+    expect(await behind.fleet.countDevices(composeTargetCondition([slotOf("stays")]))).toBe(1);
+    await lagging.close();
   });
 });
 
@@ -167,6 +208,7 @@ describe("calls", () => {
       name: "main",
       connection: local.connectionString.replace(/SharedAccessKey=.*/, "SharedAccessKey=d3Jvbmc="),
       retry,
+      devicesPerSecond: 25,
     });
     await expect(wrongKey.deployments.list()).rejects.toMatchObject({ code: "UNAUTHORIZED", retryable: false });
   });
@@ -174,7 +216,7 @@ describe("calls", () => {
   test("to nowhere are unreachable, and a connection without host or key is refused", async () => {
     await local.close();
     await expect(hub.deployments.list()).rejects.toMatchObject({ code: "UNREACHABLE", retryable: true });
-    expect(() => createIotHub({ name: "main", connection: "SharedAccessKey=abc" })).toThrowError(
+    expect(() => createIotHub({ name: "main", connection: "SharedAccessKey=abc", devicesPerSecond: 25 })).toThrowError(
       expect.objectContaining({ code: "INVALID_CONNECTION" }),
     );
   });
