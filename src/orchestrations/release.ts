@@ -37,8 +37,10 @@ export function* release(context: OrchestrationContext): Steps<ReleaseState> {
       });
     }
     const { layers } = yield* callActivity(context, "compareImages", { ...step(), anchor });
-    const indexed = yield context.df.Task.all(layers.map((layer) => scheduleActivity(context, "indexLayer", layer)));
-    for (const result of indexed as unknown[]) unwrap("indexLayer", result);
+    if (layers.length > 0) {
+      const indexed = yield context.df.Task.all(layers.map((layer) => scheduleActivity(context, "indexLayer", layer)));
+      for (const result of indexed as unknown[]) unwrap("indexLayer", result);
+    }
     yield* callActivity(context, "planRelease", { ...step(), anchor });
     const prepared = yield* callActivity(context, "rebaseImage", { ...step(), anchor });
     if (prepared.kind === "deploy" && prepared.rebased) {
