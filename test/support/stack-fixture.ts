@@ -23,7 +23,7 @@ export interface StackFixture {
   readonly folder: string;
   /** Builds `version` of the image: a base, a model and a dependency layer that differs from others only in mtimes. */
   build(version: number, change?: (entries: LayerEntry[]) => LayerEntry[]): Promise<PushableImage>;
-  push(image: PushableImage, tag: string): Promise<void>;
+  push(image: PushableImage, tag: string, repository?: string): Promise<void>;
   /** Adds devices that account for what they would pull. */
   addFleet(count: number, behaviour?: Behaviour | BehaviourTable): AccountedFleet;
   releases(): Promise<readonly ReleaseView[]>;
@@ -40,6 +40,8 @@ export interface FixtureOptions {
   readonly hub?: StackOptions["hub"];
   readonly rollout?: Readonly<Record<string, unknown>>;
   readonly product?: Readonly<Record<string, unknown>>;
+  /** More products by name, each with repository `team/<name>` and a module of its name; the value is its rollout rules. */
+  readonly products?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly app?: NonNullable<StackOptions["app"]>;
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -64,11 +66,20 @@ export async function createStackFixture(options: FixtureOptions = {}): Promise<
         rollout: { hubs: [HUB_NAME], gate: GATE, ...options.rollout },
         ...options.product,
       },
+      ...Object.entries(options.products ?? {}).map(([name, rollout]) => ({
+        name,
+        registry,
+        repository: `team/${name}`,
+        module: { name },
+        rollout: { hubs: [HUB_NAME], gate: GATE, ...rollout },
+      })),
     ],
   });
   const fleets: AccountedFleet[] = [];
   const layer = (name: string, entries: readonly LayerEntry[]): ReturnType<typeof writeLayer> =>
     writeLayer(join(folder, `${name}.tar.gz`), entries, { level: 6 });
+
+  let base: ReturnType<typeof writeLayer> | undefined;
 
   async function layersOf(image: string): Promise<{ digest: string; size: number }[]> {
     const [, repository = "", digest = ""] = /^[^/]+\/([^:@]+)(?::[^@]+)?@(.+)$/.exec(image) ?? [];
@@ -91,7 +102,8 @@ export async function createStackFixture(options: FixtureOptions = {}): Promise<
     folder,
     async build(version, change = (entries) => entries) {
       const mtime = 1_700_000_000 + version * 86_400;
-      const base = await layer("base", [
+      // One file for all versions, written once: tests that run side by side push it at the same time.
+      base ??= layer("base", [
         { type: "directory", path: "etc", mode: 0o755, mtime: 1 },
         { type: "file", path: "etc/os-release", mode: 0o644, mtime: 1, content: Buffer.from("ID=test\n") },
       ]);
@@ -119,14 +131,14 @@ export async function createStackFixture(options: FixtureOptions = {}): Promise<
         created: new Date(mtime * 1_000).toISOString(),
         config: { Env: [`VERSION=${version}`], Cmd: ["/model/run"] },
         layers: [
-          { layer: base, createdBy: "base" },
+          { layer: await base, createdBy: "base" },
           { layer: model, createdBy: "model" },
           { layer: dependencies, createdBy: "conda" },
         ],
       });
     },
-    async push(image, tag) {
-      await pushImage(image, { registryUrl: stack.registry.url, repository: REPOSITORY, tag });
+    async push(image, tag, repository = REPOSITORY) {
+      await pushImage(image, { registryUrl: stack.registry.url, repository, tag });
     },
     addFleet(count, behaviour) {
       const fleet = createAccountedFleet({
