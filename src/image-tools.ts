@@ -6,7 +6,7 @@ import { createRegistries } from "./adapters/registry/index.ts";
 import type { RebaseEngine } from "./ports/rebase-engine.ts";
 
 export type { ReadProgress } from "./adapters/direct-engine/layer-reader.ts";
-export type { PlanSummary, RebaseSummary, Verification, VerifySummary } from "./ports/rebase-engine.ts";
+export type { PlanSummary, Verification } from "./ports/rebase-engine.ts";
 
 /** What the image commands need; kept apart from `app.ts` so that a command starts without the cloud's SDKs. */
 export interface ImageTools {

@@ -17,7 +17,7 @@ export interface RebaseRequest extends PlanRequest {
 }
 
 /** A claim to be proven: that `result` equals `candidate` in content and config. */
-export interface VerifyRequest {
+interface VerifyRequest {
   readonly result: string;
   readonly candidate: string;
   /** If given, its layers must be the first layers of `result`. */
@@ -35,7 +35,7 @@ export interface ResolvedImage {
  * What became of the comparison: `rebase` ships a delta; `nothing` has nothing to ship; `full` means that the images
  * share no layer, so that only the candidate itself can be released.
  */
-export type PlanOutcome = "rebase" | "nothing" | "full";
+type PlanOutcome = "rebase" | "nothing" | "full";
 
 /** A plan in numbers: what would be shipped and why. Byte counts are what a device that holds the anchor downloads. */
 export interface PlanSummary {
@@ -77,7 +77,7 @@ export interface RebaseSummary extends PlanSummary {
 }
 
 /** The outcome of a verification. */
-export interface VerifySummary {
+interface VerifySummary {
   readonly result: ResolvedImage;
   readonly candidate: ResolvedImage;
   readonly verified: Verification;
@@ -101,7 +101,7 @@ export interface LayerTask {
 }
 
 /** What two images have in common, before any layer is read. */
-export interface ImageComparison {
+interface ImageComparison {
   readonly anchor: ResolvedImage;
   readonly candidate: ResolvedImage;
   readonly sharedLayers: number;

@@ -6,7 +6,7 @@ import type { TarHeader } from "../../src/core/image/tar/tar-header.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../src/core/image/tar/tar-writer.ts";
 
 /** An entry: a path ending in `/` is a directory, `link` a hard link, `symlink` a symlink, else a file. */
-export interface EntryFacts extends Partial<Omit<TarHeader, "path" | "type" | "size" | "linkname">> {
+interface EntryFacts extends Partial<Omit<TarHeader, "path" | "type" | "size" | "linkname">> {
   readonly content?: string | Buffer;
   readonly link?: string;
   readonly symlink?: string;

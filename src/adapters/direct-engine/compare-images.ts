@@ -66,7 +66,10 @@ export async function planPair(pair: ImagePair, reader: LayerReader, choice: Com
   const [anchorLayers, candidateLayers] = await Promise.all([
     readIndexes(anchor, shared, reader, lead).finally(paces.finishLead),
     readIndexes(candidate, shared, reader, follow),
-  ]);
+  ]).catch((error: unknown) => {
+    paces.stop();
+    throw error;
+  });
   const base: LayerIndex[] = [];
   for (;;) {
     const outcome = planRebase({ shared, base, anchor: anchorLayers, candidate: candidateLayers, ...choice });

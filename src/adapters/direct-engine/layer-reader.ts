@@ -26,7 +26,7 @@ export interface LayerReaderOptions {
 }
 
 /** A layer's index and whether it came from a cache. */
-export interface ReadIndex {
+interface ReadIndex {
   readonly index: LayerIndex;
   readonly cached: boolean;
 }

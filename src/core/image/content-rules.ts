@@ -6,7 +6,7 @@ import type { FileEntry } from "./layer-entry.ts";
  * Files that say when or how an image was built and nothing that its programs act upon; if both images have one of
  * these, the anchor's stays. A star is any name, two leading ones with a slash are any directory.
  */
-export const DEFAULT_VOLATILE: readonly string[] = ["**/conda-meta/history", "**/conda-meta/*.json"];
+const DEFAULT_VOLATILE: readonly string[] = ["**/conda-meta/history", "**/conda-meta/*.json"];
 
 /** The overridable rules of a comparison. */
 export interface ContentRules {

@@ -9,7 +9,7 @@ const WRITE_BYTES = 1024 * 1024;
 const CHUNK_BYTES = 1024 * 1024;
 
 /** A layer that unpacks to more bytes than this is taken for a decompression bomb. */
-export const DEFAULT_MAX_LAYER_BYTES: number = 32 * 1024 ** 3;
+const DEFAULT_MAX_LAYER_BYTES = 32 * 1024 ** 3;
 
 /** What is unpacked, and how much may come out. */
 export interface DecompressOptions {

@@ -1,22 +1,12 @@
-// Content digests: their grammar and how to compute them.
+// Content digests: their grammar, and how to compute them.
 import { hash } from "node:crypto";
 import type { Digest } from "./descriptor.ts";
-import { ImageError } from "./image-error.ts";
 
 const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
 /** Whether `text` is a digest of a registered algorithm (OCI image-spec, descriptor.md). */
 export function isDigest(text: string): text is Digest {
   return DIGEST.test(text);
-}
-
-/**
- * Reads a digest.
- * @throws ImageError DIGEST_INVALID
- */
-export function parseDigest(text: string): Digest {
-  if (isDigest(text)) return text;
-  throw new ImageError("DIGEST_INVALID", { operation: "read digest", subject: text, want: "sha256:<64 hex>" });
 }
 
 /** The sha256 digest of `bytes`. */

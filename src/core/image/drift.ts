@@ -2,10 +2,10 @@
 import { listPackageChanges, type PackageChange } from "./packages.ts";
 
 /** The kinds of drift, from the least to the most far-reaching; an image's class is the greatest found. */
-export const DRIFT_CLASSES = ["none", "model", "code", "dependencies", "system", "config"] as const;
+const DRIFT_CLASSES = ["none", "model", "code", "dependencies", "system", "config"] as const;
 
 /** A kind of drift. */
-export type DriftClass = (typeof DRIFT_CLASSES)[number];
+type DriftClass = (typeof DRIFT_CLASSES)[number];
 
 /** What changed, by class, and which packages. */
 export interface Drift {
@@ -20,7 +20,7 @@ export interface DriftRule {
 }
 
 /** The rules in order; the first that matches a path decides, and a path that none matches is code. */
-export const DEFAULT_DRIFT_RULES: readonly DriftRule[] = [
+const DEFAULT_DRIFT_RULES: readonly DriftRule[] = [
   {
     class: "dependencies",
     path: /(?:^|\/)(?:site-packages|dist-packages|node_modules|conda-meta|azureml-envs|\.venv|venv|__pypackages__)(?:\/|$)/,

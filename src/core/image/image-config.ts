@@ -24,7 +24,7 @@ const configSchema = z.looseObject({
 });
 
 /** One step of an image's history; steps with `empty_layer` have no layer. */
-export type HistoryEntry = Readonly<Record<string, unknown>> & { readonly empty_layer?: boolean };
+type HistoryEntry = Readonly<Record<string, unknown>> & { readonly empty_layer?: boolean };
 
 /** A checked config; `text` is its exact JSON. */
 export interface ImageConfig {

@@ -4,7 +4,6 @@ import { LighterError } from "../errors.ts";
 /** What is wrong with an image, its reference, or a pair of images. */
 export type ImageErrorCode =
   | "REFERENCE_INVALID"
-  | "DIGEST_INVALID"
   | "MANIFEST_INVALID"
   | "MEDIA_TYPE_UNSUPPORTED"
   | "CONFIG_INVALID"

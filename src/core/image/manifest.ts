@@ -6,7 +6,7 @@ import { ImageError } from "./image-error.ts";
 import { DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, OCI_INDEX, OCI_MANIFEST } from "./media-types.ts";
 
 /** Manifests beyond this size are refused; registries commonly draw the same line (OCI distribution-spec). */
-export const MAX_MANIFEST_BYTES: number = 4 * 1024 * 1024;
+const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
 const platformSchema = z.looseObject({
   os: z.string(),

@@ -49,8 +49,3 @@ export function compressionOf(mediaType: string): Compression {
     want: "a Docker or OCI layer: tar, plain or with gzip or zstd",
   });
 }
-
-/** Whether a layer's content may live outside the registry (Docker's foreign, OCI's non-distributable layers). */
-export function isForeignLayer(mediaType: string): boolean {
-  return mediaType.includes(".foreign.") || mediaType.includes(".nondistributable.");
-}

@@ -3,7 +3,7 @@ import type { Descriptor, Platform } from "./descriptor.ts";
 import { ImageError } from "./image-error.ts";
 
 /** What is picked from an index when nobody says otherwise. */
-export const DEFAULT_PLATFORM: Platform = { os: "linux", architecture: "amd64" };
+const DEFAULT_PLATFORM: Platform = { os: "linux", architecture: "amd64" };
 
 /** Index entries that describe another image rather than being one (BuildKit's attestation manifests). */
 const ATTESTATION = "vnd.docker.reference.type";

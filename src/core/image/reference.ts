@@ -27,7 +27,7 @@ export function isTag(text: string): boolean {
 }
 
 /** Whether `text` may be a repository name (OCI distribution-spec). */
-export function isRepositoryName(text: string): boolean {
+function isRepositoryName(text: string): boolean {
   return text.length <= MAX_REPOSITORY_LENGTH && REPOSITORY.test(text);
 }
 

@@ -342,6 +342,22 @@ describe("bad images", () => {
     await expect(plan()).rejects.toEqual(refusal("SIZE_MISMATCH"));
   });
 
+  test("stop the reading of the other image", async () => {
+    const big: LayerFacts = { big: { content: randomBytes(30_000_000) } };
+    await push("long", { ...ONE, layers: [BASE, big] });
+    await push("evil", { ...TWO, layers: [BASE, { "../x": "x" }] });
+    const before = registries.countBytes("read");
+    for (const [anchor, candidate] of [
+      ["long", "evil"],
+      ["evil", "long"],
+    ] as const) {
+      const refused = engineOf().plan({ anchor: ref(anchor), candidate: ref(candidate) });
+      await expect(refused).rejects.toEqual(refusal("TAR_PATH_ESCAPES"));
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(registries.countBytes("read") - before).toBeLessThan(20_000_000);
+  });
+
   test("whose layer unpacks to more than allowed are refused", async () => {
     const refused = engineOf({ maxLayerBytes: 100_000 }).plan({ anchor: ref("1"), candidate: ref("2") });
     await expect(refused).rejects.toEqual(refusal("LAYER_TOO_LARGE"));
