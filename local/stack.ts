@@ -32,6 +32,8 @@ export interface Stack {
   readonly clock: Clock;
   readonly registry: LocalRegistry;
   readonly hub: IotHub;
+  /** The connection string of the storage that the app uses. */
+  readonly storage: string;
   readonly host: HostProcess;
   /** Where the functions host writes its log. */
   readonly logFile: string;
@@ -114,6 +116,7 @@ export async function createStack(options: StackOptions): Promise<Stack> {
       clock,
       registry,
       hub,
+      storage: azurite.connectionString,
       host,
       logFile,
       async call(method, path, body) {
