@@ -309,7 +309,7 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
       const id = rollbackIdOf(record.id);
       const earlier = ledger.live.find((deployment) => deployment.id === id);
       const module = previousContent(baseline, product, imageOf(record));
-      const deployment = composeDeployment({
+      const facts = {
         id,
         priority: earlier?.priority ?? (await takePriority(hub)),
         targetCondition: composeTargetCondition(slots, product.rollout.targetCondition),
@@ -317,11 +317,12 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
         releaseId: record.id,
         moduleName: product.module.name,
         module,
-      });
-      await changeLedger(product.name, hub, (current) =>
-        withDeployment(current, { ...liveOf(record, deployment, slots), state: "rollback" }),
+      };
+      const { live } = await changeLedger(product.name, hub, (current) =>
+        withDeployment(current, { ...liveOf(record, facts, slots), state: "rollback" }),
       );
-      await ports.hub(hub).deployments.put(deployment);
+      const { priority } = live.find((deployment) => deployment.id === id) ?? facts;
+      await ports.hub(hub).deployments.put(composeDeployment({ ...facts, priority }));
       const to = baseline.kind === "module" ? (baseline.module.settings["image"] ?? "") : "no module (stopped)";
       const rollback: RollbackProgress = {
         configurationId: id,
@@ -421,7 +422,11 @@ function rolloutOf(record: ReleaseRecord, hub: string): RolloutProgress {
   throw new LighterError("ROLLOUT_UNKNOWN", { operation: "read rollout", subject: `${record.id} on ${hub}` });
 }
 
-function liveOf(record: ReleaseRecord, deployment: Deployment, slots: readonly Slot[]): LiveDeployment {
+function liveOf(
+  record: ReleaseRecord,
+  deployment: Pick<Deployment, "id" | "priority">,
+  slots: readonly Slot[],
+): LiveDeployment {
   return {
     id: deployment.id,
     releaseId: record.id,

@@ -55,9 +55,11 @@ export function emptyLedger(product: string, hub: string): Ledger {
   return { product, hub, live: [] };
 }
 
-/** Replaces or adds one deployment. */
+/** Replaces or adds one deployment; it keeps the priority under which it was added, since the hub may have it already. */
 export function withDeployment(ledger: Ledger, deployment: LiveDeployment): Ledger {
-  return { ...ledger, live: [...ledger.live.filter(({ id }) => id !== deployment.id), deployment] };
+  const known = ledger.live.find(({ id }) => id === deployment.id);
+  const kept = { ...deployment, priority: known?.priority ?? deployment.priority };
+  return { ...ledger, live: [...ledger.live.filter(({ id }) => id !== deployment.id), kept] };
 }
 
 /** Makes `releaseId` the active one, if none is; the result tells who is active. */
