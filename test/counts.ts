@@ -19,6 +19,8 @@ export const FULL_COUNTS = {
   tarArchives: 1_000,
   /** Random schedules of hub observations through a stage's gate. */
   stageSchedules: 1_000,
+  /** Random interleavings of writers at the same documents: events, releases, priorities. */
+  interleavings: 400,
   /** Random lives of a module on a device, and random runs of its reports. */
   moduleLives: 1_000,
   /** Random conditions and queries of the embedded IoT Hub against a plain reading of them. */

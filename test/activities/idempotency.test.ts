@@ -43,7 +43,7 @@ function createTrials(world: World): { act: Act; trials: Trial[]; wait(minutes: 
     const compare = (how: string, result: unknown): void => {
       if (essence(result) !== expected) differences.push(`${how}: returned ${essence(result)}, want ${expected}`);
       const other = JSON.stringify(describeWorld(world));
-      const at = [...other].findIndex((character, index) => character !== end[index]);
+      const at = other.split("").findIndex((character, index) => character !== end[index]);
       if (other !== end)
         differences.push(`${how}: …${other.slice(at - 200, at + 100)}, want …${end.slice(at - 200, at + 100)}`);
     };

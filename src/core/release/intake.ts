@@ -60,6 +60,8 @@ export type Intake =
   | { readonly kind: "existing"; readonly releaseId: ReleaseId; readonly reason: string }
   | { readonly kind: "open"; readonly releaseId: ReleaseId; readonly attempt: number; readonly reason: string };
 
+const MOVED_BACK = "the tag moved back to an image that was released before";
+
 /**
  * Decides on an event of a known product.
  *
@@ -76,14 +78,11 @@ export function decideIntake(key: string, facts: IntakeFacts): Intake {
     return { kind: "open", releaseId: releaseIdOf(key, attempt), attempt, reason };
   };
   const newest = releaseIdOf(key, attempts);
-  if (attempts === 0) {
-    // A head that already names this digest is the trace of an intake that was cut off before it wrote the release.
-    return head?.digest === digest
-      ? { kind: "open", releaseId: head.releaseId, attempt: 1, reason: "first seen" }
-      : open("first seen");
-  }
+  if (attempts === 0) return open("first seen");
   if (rerun && finished) return open("asked for again");
+  // A head that names the next attempt is the trace of an intake that was cut off before it wrote the release.
+  if (head?.releaseId === releaseIdOf(key, attempts + 1)) return open(MOVED_BACK);
   if (head?.digest === digest) return { kind: "existing", releaseId: head.releaseId, reason: "the same push again" };
-  if (head !== undefined && finished) return open(`the tag moved back from ${head.digest}`);
+  if (head !== undefined && finished) return open(MOVED_BACK);
   return { kind: "existing", releaseId: newest, reason: "the same image under another tag" };
 }
