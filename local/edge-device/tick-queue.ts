@@ -15,6 +15,7 @@ export function createTickQueue<Work>(clock: Clock, tickMs: number, perform: (wo
   const ticks = new Map<number, Work[]>();
   let size = 0;
   let armed: { readonly tick: number; readonly cancel: () => void } | undefined;
+  let firing = false;
   let last = Math.floor(clock.now() / tickMs);
 
   function arm(tick: number): void {
@@ -23,25 +24,40 @@ export function createTickQueue<Work>(clock: Clock, tickMs: number, perform: (wo
     armed = { tick, cancel: clock.after(tick * tickMs - clock.now(), fire) };
   }
 
-  function fire(): void {
-    const tick = armed?.tick as number;
-    armed = undefined;
-    last = tick;
+  /** Works off a tick's entries; what they throw is thrown together when all have had their turn. */
+  function work(tick: number, errors: unknown[]): void {
     const due = ticks.get(tick) ?? [];
     ticks.delete(tick);
     size -= due.length;
-    const errors: unknown[] = [];
-    for (const work of due) {
+    for (const entry of due) {
       try {
-        perform(work);
+        perform(entry);
       } catch (error) {
         errors.push(error);
       }
     }
-    let next = Number.POSITIVE_INFINITY;
-    for (const waiting of ticks.keys()) next = Math.min(next, waiting);
-    if (next < Number.POSITIVE_INFINITY) arm(next);
-    if (errors.length > 0) throw new AggregateError(errors, `tick ${tick}: ${errors.length} of ${due.length} failed`);
+  }
+
+  /** Performs every tick that is due: a clock that runs fast, or a process that was busy, leaves several behind. */
+  function fire(): void {
+    const now = clock.now();
+    const errors: unknown[] = [];
+    firing = true;
+    for (let tick = findNext(); tick !== undefined && tick * tickMs <= now; tick = findNext()) {
+      last = tick;
+      work(tick, errors);
+    }
+    firing = false;
+    armed = undefined;
+    const next = findNext();
+    if (next !== undefined) arm(next);
+    if (errors.length > 0) throw new AggregateError(errors, `ticks up to ${last}: ${errors.length} failed`);
+  }
+
+  function findNext(): number | undefined {
+    let next: number | undefined;
+    for (const waiting of ticks.keys()) if (next === undefined || waiting < next) next = waiting;
+    return next;
   }
 
   return {
@@ -51,7 +67,7 @@ export function createTickQueue<Work>(clock: Clock, tickMs: number, perform: (wo
       if (waiting === undefined) ticks.set(tick, [work]);
       else waiting.push(work);
       size++;
-      arm(tick);
+      if (!firing) arm(tick);
     },
     get size() {
       return size;
