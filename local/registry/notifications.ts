@@ -31,6 +31,8 @@ export const targetSchema: z.ZodType<NotificationTarget> = z.strictObject({
 interface Delivery {
   readonly target: string;
   readonly events: readonly string[];
+  /** What they are about: `repository:tag`, or `repository@digest` without a tag. */
+  readonly subjects: readonly string[];
   readonly action: string;
   readonly status?: number;
   readonly error?: string;
@@ -62,6 +64,15 @@ function isInScope(scope: string, event: RegistryEvent): boolean {
   return event.repository === repository && (tag === "*" || event.tag === tag);
 }
 
+function nameEvents(events: readonly RegistryEvent[]): Pick<Delivery, "events" | "subjects"> {
+  return {
+    events: events.map(({ id }) => id),
+    subjects: events.map(({ repository, tag, digest }) =>
+      tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`,
+    ),
+  };
+}
+
 function wants(target: NotificationTarget, event: RegistryEvent): boolean {
   if (target.actions !== undefined && !target.actions.includes(event.action)) return false;
   if (!isInScope(target.scope ?? "", event)) return false;
@@ -90,7 +101,7 @@ export function createNotifications(options: {
   const post = async (
     target: NotificationTarget,
     body: unknown,
-    about: Pick<Delivery, "events" | "action">,
+    about: Pick<Delivery, "events" | "subjects" | "action">,
   ): Promise<Delivery> => {
     const type = target.form === "distribution" ? DISTRIBUTION_TYPE : "application/json; charset=utf-8";
     let outcome: Pick<Delivery, "status" | "error">;
@@ -125,7 +136,7 @@ export function createNotifications(options: {
       if (target === undefined) break;
       const batch = queue.slice(0, MAX_BATCH);
       const body = { events: batch.map((event) => formatDistributionEvent(event, source)) };
-      const { status = 0 } = await post(target, body, { events: batch.map(({ id }) => id), action: "batch" });
+      const { status = 0 } = await post(target, body, { ...nameEvents(batch), action: "batch" });
       if (status >= 200 && status < 400) queue.splice(0, batch.length);
       else await waitOn(clock, RETRY_MS, closing.signal);
     }
@@ -140,7 +151,7 @@ export function createNotifications(options: {
       for (const target of targets.values()) {
         if (!wants(target, event)) continue;
         if (target.form !== "distribution") {
-          void track(post(target, formatAcrEvent(event), { events: [event.id], action: event.action }));
+          void track(post(target, formatAcrEvent(event), { ...nameEvents([event]), action: event.action }));
           continue;
         }
         const queue = queues.get(target.name);
@@ -157,7 +168,7 @@ export function createNotifications(options: {
       const target = targets.get(name);
       if (target === undefined) return undefined;
       const id = createId();
-      return await track(post(target, formatAcrPing(id, clock.now()), { events: [id], action: "ping" }));
+      return await track(post(target, formatAcrPing(id, clock.now()), { events: [id], subjects: [], action: "ping" }));
     },
     deliveries: () => log,
     async settled() {
