@@ -18,17 +18,14 @@ export interface ImageTools {
 export interface ImageToolsOptions {
   /** A folder that keeps layer indexes between runs. */
   readonly indexCache?: string;
-  /** Reads shared layers rather than infer what they lack; see `inferAbsent`. */
-  readonly strict?: boolean;
   readonly onProgress?: (progress: ReadProgress) => void;
 }
 
 /** Creates the tools; credentials come from the docker config or, for Azure's registries, from the Azure identity. */
-export function createImageTools({ indexCache, strict = false, onProgress }: ImageToolsOptions): ImageTools {
+export function createImageTools({ indexCache, onProgress }: ImageToolsOptions): ImageTools {
   const registries = createRegistries();
   const engine = createDirectEngine({
     registries,
-    inferSuccessions: !strict,
     ...(indexCache === undefined ? {} : { cache: createFolderCache(indexCache) }),
     ...(onProgress === undefined ? {} : { onProgress }),
   });

@@ -10,7 +10,6 @@ export interface ImageOptions {
   readonly json?: boolean;
   readonly platform?: string;
   readonly cache?: string;
-  readonly strict?: boolean;
 }
 
 /** Adds those options. */
@@ -18,7 +17,6 @@ export function addImageOptions(command: Command): Command {
   return command
     .option("--platform <os/arch>", "platform to pick from an index (default: linux/amd64)")
     .option("--cache <folder>", "keep layer indexes here, so that a layer is read once only")
-    .option("--strict", "read shared layers rather than infer that they lack an older version's folder")
     .option("--json", "print one JSON object");
 }
 
@@ -36,7 +34,6 @@ export async function withEngine<Result>(
   const progress = options.json === true ? undefined : await startProgress(process.stderr);
   const tools = createImageTools({
     ...(options.cache === undefined ? {} : { indexCache: options.cache }),
-    ...(options.strict === undefined ? {} : { strict: options.strict }),
     ...(progress === undefined ? {} : { onProgress: progress.add }),
   });
   try {
@@ -80,7 +77,6 @@ export function planRows(plan: PlanSummary, paint: Paint): (readonly [string, st
   ];
   if (packages.length > 0) rows.push(["packages", packages.slice(0, 20).join("\n")]);
   if (config.changed.length > 0) rows.push(["settings", config.changed.join(", ")]);
-  if (plan.assumed.length > 0) rows.push(["assumed new in anchor", plan.assumed.join("\n")]);
   rows.push(["download, whole", formatBytes(bytes.full)]);
   rows.push(["download, rebased", paint.bold(`${bytes.estimated ? "about " : ""}${formatBytes(bytes.delta)}`)]);
   return rows;

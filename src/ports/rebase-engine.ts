@@ -60,8 +60,6 @@ export interface PlanSummary {
   };
   readonly drift: Drift;
   readonly config: { readonly changed: readonly string[] };
-  /** Paths of the anchor that were inferred, not read, to be in no shared layer (bounded in number). */
-  readonly assumed: readonly string[];
 }
 
 /** `exact`, or the differences found (bounded in number). */

@@ -74,7 +74,6 @@ describe("lighter plan", () => {
       files: { added: 0, changed: 1, removed: 0, ignored: { mtimeOnly: 1, pyc: 0, volatile: 0 } },
       drift: { class: "model", packages: [] },
       config: { changed: [] },
-      assumed: [],
     });
     expect(stdout.trimEnd()).not.toContain("\n");
   });

@@ -20,7 +20,7 @@ export interface ImagePair {
 }
 
 /** How files are compared; see `planRebase`. */
-export type ComparisonRules = Pick<RebaseInput, "rules" | "readBase" | "absent">;
+export type ComparisonRules = Pick<RebaseInput, "rules" | "readBase">;
 
 /** Two images and the plan that leads from one to the other. */
 export interface PlannedPair extends ImagePair {

@@ -29,11 +29,6 @@ export interface DirectEngineOptions {
   /** Keeps layer indexes by digest; without one every comparison reads all unshared layers. */
   readonly cache?: ByteCache;
   readonly rules?: ContentRules;
-  /**
-   * Takes versioned paths that succeed each other (see `inferAbsent`) for proof enough instead of reading shared
-   * layers; what was inferred is reported as `assumed`. `verify` never infers.
-   */
-  readonly inferSuccessions?: boolean;
   /** Unpacked layers beyond this many bytes are refused. */
   readonly maxLayerBytes?: number;
   readonly onProgress?: (progress: ReadProgress) => void;
@@ -44,8 +39,7 @@ const MAX_MEASURED_BYTES = 8 * 1024 * 1024;
 
 /** Creates the engine. It holds no state between calls but the cache. */
 export function createDirectEngine(options: DirectEngineOptions): RebaseEngine & LayerIndexer {
-  const { registries, rules = {}, inferSuccessions = false } = options;
-  const choice = { rules, readBase: inferSuccessions ? "doubtful" : "needed" } as const;
+  const { registries, rules = {} } = options;
   const newReader = (): LayerReader => createLayerReader(options);
   const load = (request: PlanRequest): Promise<ImagePair> => loadPair(registries, request, platformOf(request));
 
@@ -55,7 +49,7 @@ export function createDirectEngine(options: DirectEngineOptions): RebaseEngine &
       const early = draftAtOnce(pair);
       if (early !== undefined) return completeEarly(early);
       const reader = newReader();
-      const planned = await planPair(pair, reader, choice);
+      const planned = await planPair(pair, reader, { rules });
       return await measure(planned, reader);
     },
 
@@ -65,7 +59,7 @@ export function createDirectEngine(options: DirectEngineOptions): RebaseEngine &
       const early = draftAtOnce(pair);
       if (early !== undefined) return withoutPush(pair, completeEarly(early));
       const reader = newReader();
-      const planned = await planPair(pair, reader, choice);
+      const planned = await planPair(pair, reader, { rules });
       const draft = draftPlanned(planned);
       if (draft.outcome !== "rebase") return withoutPush(pair, completeEarly(draft));
 
@@ -75,8 +69,7 @@ export function createDirectEngine(options: DirectEngineOptions): RebaseEngine &
       const { registry, repository } = target.repository;
       const reference = formatReference({ registry, repository, tag: target.tag, digest });
       const result = await loadImage(registries, reference);
-      const absent = new Set(planned.plan.assumed.map(({ path }) => path));
-      const verified = await verifyResult({ ...planned, result }, reader, { rules, absent });
+      const verified = await verifyResult({ ...planned, result }, reader, { rules });
       return {
         ...complete(draft, weigh(deltas, image)),
         result: { reference: formatReference({ registry, repository, tag: target.tag }), digest },

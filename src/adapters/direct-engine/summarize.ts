@@ -45,8 +45,7 @@ export function draftPlanned(planned: PlannedPair): Draft {
     return draft(planned, "nothing", "no file and no setting differs in anything that counts", plan.files, drift);
   const { added, changed, removed } = plan.files;
   const reason = `${added} files added, ${changed} changed, ${removed} removed; ${config.length} settings changed`;
-  const assumed = plan.assumed.map(({ path }) => `/${displayPath(path)}`);
-  return draft(planned, "rebase", reason, plan.files, drift, boundDifferences(assumed));
+  return draft(planned, "rebase", reason, plan.files, drift);
 }
 
 function draft(
@@ -55,7 +54,6 @@ function draft(
   reason: string,
   files: PlanSummary["files"],
   drift: PlanSummary["drift"],
-  assumed: PlanSummary["assumed"] = [],
 ): Draft {
   const { anchor, candidate, shared } = pair;
   const { config, layers } = candidate.manifest;
@@ -70,7 +68,6 @@ function draft(
     files,
     drift,
     config: { changed: changesOf(pair) },
-    assumed,
   };
 }
 

@@ -54,18 +54,12 @@ const IMPLIED_DIRECTORY: FileEntry = {
  * Compares the anchor's layers with the candidate's, both standing on the same bottom.
  *
  * What both leave to the bottom is equal. What only the candidate describes is taken for different. What the anchor
- * changes and the candidate leaves to the bottom cannot be known without it, unless `absent` says that the bottom has
- * nothing there.
+ * changes and the candidate leaves to the bottom cannot be known without it.
  */
-export function compareOverlays(
-  anchor: Overlay,
-  candidate: Overlay,
-  rules: ContentRules = {},
-  absent: ReadonlySet<string> = new Set(),
-): Comparison {
+export function compareOverlays(anchor: Overlay, candidate: Overlay, rules: ContentRules = {}): Comparison {
   const dangling = anchor.danglingLink ?? candidate.danglingLink;
   if (dangling !== undefined) return { unknown: dangling };
-  const walk = createWalk(rules, absent, (a, c) => anchor.linked.has(a) || candidate.linked.has(c));
+  const walk = createWalk(rules, (a, c) => anchor.linked.has(a) || candidate.linked.has(c));
   walk.directories("", anchor.root, candidate.root, anchor.root.masks, candidate.root.masks);
   const unknown = walk.unknown();
   return unknown === undefined ? { unknown, differences: walk.differences } : { unknown };
@@ -85,11 +79,7 @@ function standingOf(node: OverlayNode | undefined, masked: boolean): Standing {
   return isDirectory(node) ? "directory" : "leaf";
 }
 
-function createWalk(
-  rules: ContentRules,
-  absent: ReadonlySet<string>,
-  isLinked: (a: FileEntry, c: FileEntry) => boolean,
-): Walk {
+function createWalk(rules: ContentRules, isLinked: (a: FileEntry, c: FileEntry) => boolean): Walk {
   const differences: Difference[] = [];
   const isVolatile = createVolatileTest(rules);
   let unknown: string | undefined;
@@ -151,9 +141,8 @@ function createWalk(
     maskedC: boolean,
   ): void => {
     if (unknown !== undefined) return;
-    const isAbsentBelow = absent.has(path);
-    const before = standingOf(a, maskedA || isAbsentBelow);
-    const after = standingOf(c, maskedC || isAbsentBelow);
+    const before = standingOf(a, maskedA);
+    const after = standingOf(c, maskedC);
     if (after === "unknown") unknown = path;
     else if (after === "absent") {
       if (before === "absent") return;

@@ -3,16 +3,12 @@ import { compareOverlays } from "./compare-overlays.ts";
 import type { ContentRules } from "./content-rules.ts";
 import { layOutDelta, type DeltaEntries } from "./delta-entries.ts";
 import { displayPath } from "./entry-path.ts";
-import { inferAbsent, type Succession } from "./infer-absent.ts";
 import type { LayerIndex } from "./layer-entry.ts";
 import { stackLayers } from "./overlay.ts";
 import { settleDifferences } from "./settle-differences.ts";
 
-/**
- * When shared layers are read: `needed`, where the outcome depends on them; `doubtful`, the same but for what
- * `inferAbsent` infers; `always`, so that nothing is shipped that they already hold.
- */
-export type ReadBase = "needed" | "doubtful" | "always";
+/** When shared layers are read: `needed`, where the outcome depends on them; `always`, so that nothing is shipped that they already hold. */
+export type ReadBase = "needed" | "always";
 
 /** The layers of two images that have their lowest `shared` layers in common. */
 export interface RebaseInput {
@@ -25,8 +21,6 @@ export interface RebaseInput {
   readonly rules?: ContentRules;
   /** When shared layers are asked for; default `needed`. */
   readonly readBase?: ReadBase;
-  /** Paths known to be in no shared layer. */
-  readonly absent?: ReadonlySet<string>;
 }
 
 /** What has to be done to the anchor's files to get the candidate's. */
@@ -43,8 +37,6 @@ export interface FilePlan {
     readonly removed: number;
     readonly ignored: { readonly mtimeOnly: number; readonly pyc: number; readonly volatile: number };
   };
-  /** What was inferred instead of read. */
-  readonly assumed: readonly Succession[];
   /** Bytes of content that the delta ships. */
   readonly contentBytes: number;
 }
@@ -60,20 +52,14 @@ export type RebasePlan =
  * Deterministic: which shared layers it asks for and what it answers depend on the layers alone.
  */
 export function planRebase(input: RebaseInput): RebasePlan {
-  const { shared, base, anchor, candidate, rules, readBase, absent = new Set<string>() } = input;
+  const { shared, base, anchor, candidate, rules, readBase } = input;
   const firstLayer = shared - base.length;
   const complete = firstLayer === 0;
   if (readBase === "always" && !complete) return { needs: firstLayer - 1, path: "" };
   const candidateLayers = [...base, ...candidate];
   const anchorOverlay = stackLayers([...base, ...anchor], { complete, firstLayer });
   const candidateOverlay = stackLayers(candidateLayers, { complete, firstLayer });
-  let assumed: readonly Succession[] = [];
-  let comparison = compareOverlays(anchorOverlay, candidateOverlay, rules, absent);
-  if (comparison.unknown !== undefined && readBase === "doubtful") {
-    assumed = inferAbsent(anchorOverlay, candidateOverlay);
-    const known = new Set([...absent, ...assumed.map(({ path }) => path)]);
-    comparison = compareOverlays(anchorOverlay, candidateOverlay, rules, known);
-  }
+  const comparison = compareOverlays(anchorOverlay, candidateOverlay, rules);
   if (comparison.unknown !== undefined) return { needs: firstLayer - 1, path: displayPath(comparison.unknown) };
 
   const { shipped, removed, ignored } = settleDifferences(comparison.differences, anchorOverlay, candidateOverlay);
@@ -89,7 +75,6 @@ export function planRebase(input: RebaseInput): RebasePlan {
     changed: paths(changed),
     removed: paths(removed),
     files: { added: countFiles(added), changed: countFiles(changed), removed: countFiles(removed), ignored },
-    assumed,
     contentBytes: delta.files.reduce((sum, { entry }) => sum + entry.size, 0),
   };
   return { needs: undefined, plan };

@@ -154,36 +154,10 @@ describe("shared layers", () => {
   });
 });
 
-describe("versioned successors", () => {
-  const app = (version: number, extra: LayerFacts = {}): LayerFacts => ({
-    "m/": {},
-    [`m/${version}/`]: {},
-    [`m/${version}/model-${version}.pkl`]: `model ${version}`,
-    "m/score.py": "same",
-    ...extra,
-  });
-  const infer = (anchor: LayerFacts, candidate: LayerFacts) =>
-    plan({ unread: 2, anchor: [anchor], candidate: [candidate], readBase: "doubtful" });
-
-  test("are taken for new without reading shared layers, and said so", async () => {
-    const outcome = await infer(app(1), app(2));
-    if (outcome.needs !== undefined) throw new Error("asks for shared layers");
-    expect(listDelta(outcome.plan)).toEqual(["m/", "m/2/", "-m/1", "m/2/model-2.pkl #2.2"]);
-    expect(outcome.plan.assumed).toEqual([{ path: "m/1", successor: "m/2" }]);
-  });
-
-  test("are read about when inference is not allowed", async () => {
+describe("a folder that only the anchor's layers describe", () => {
+  test("is looked for in the shared layers, however its name and its successor's are built", async () => {
+    const app = (version: number): LayerFacts => ({ "m/": {}, [`m/${version}/`]: {}, [`m/${version}/a.pkl`]: "model" });
     expect(await plan({ unread: 2, anchor: [app(1)], candidate: [app(2)] })).toMatchObject({ needs: 1, path: "m/1" });
-  });
-
-  test.each<[string, LayerFacts, LayerFacts]>([
-    ["what lies beneath differs", app(1, { "m/1/more": "1" }), app(2)],
-    ["another type stands there", app(1), { "m/": {}, "m/2": "a file", "m/score.py": "same" }],
-    ["the names differ in letters", { "m/a1": "1" }, { "m/b2": "1" }],
-    ["the name has no digits", { etc: "1" }, { etd: "1" }],
-    ["both have the newer one", { v1: "1", v2: "2" }, { v2: "2" }],
-  ])("are not inferred when %s", async (_, anchor, candidate) => {
-    expect(await infer(anchor, candidate)).toMatchObject({ needs: 1 });
   });
 });
 
