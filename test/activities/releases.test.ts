@@ -5,7 +5,7 @@ import type { ActivityPorts } from "../../src/activities/ports.ts";
 import { LighterError } from "../../src/core/errors.ts";
 import type { Ledger } from "../../src/core/rollout/ledger.ts";
 import type { ReleaseRecord } from "../../src/core/release/record.ts";
-import { createMemoryWorld, type World } from "../support/memory-world.ts";
+import { createCutter, createMemoryWorld, type World } from "../support/memory-world.ts";
 
 const NOW = "2026-01-05T00:00:00.000Z";
 const HUB = "main";
@@ -107,6 +107,41 @@ describe("a hub", () => {
     await world.activities.completeRollout(onHub(first));
     expect(await ledgerOf()).toEqual(after);
     expect(after?.anchor).toContain(":2@");
+  });
+});
+
+describe("a stage that breaks while it is entered", () => {
+  test("is known to a rollback wherever it was cut off", async () => {
+    await operations.captureBaseline("detector", true);
+    const releaseId = await open("1");
+    await expose(releaseId);
+    await world.activities.completeRollout(onHub(releaseId));
+    const next = await open("2", 1);
+    await world.activities.takeWholeImage({ ...step(next), reason: "as it is" });
+    await world.activities.acquireHub(onHub(next));
+    await world.activities.openRollout(onHub(next));
+    const restore = world.save();
+    const cutter = createCutter();
+    world.gate = cutter.gate;
+    await world.activities.watchStage({ ...onHub(next), ring: 0 });
+    const calls = cutter.calls();
+
+    const exposed: boolean[] = [];
+    for (let after = 1; after <= calls; after++) {
+      restore();
+      world.gate = createCutter(after).gate;
+      await expect(world.activities.watchStage({ ...onHub(next), ring: 0 })).rejects.toThrow(/^after/);
+      world.gate = (_port, call) => call();
+      const onTheHub = world.hub.held.has(`lighter-${next}`);
+      const { needed } = await world.activities.startRollback({ ...onHub(next), reason: "it broke" });
+      exposed.push(onTheHub);
+      expect(needed || !onTheHub, `cut off after ${after} of ${calls}`).toBe(true);
+      if (!needed) continue;
+      const rollback = world.hub.held.get(`lighter-${next}-rollback`);
+      expect(JSON.stringify(rollback?.content)).toContain("team/detector:1@");
+      expect(rollback?.targetCondition).toMatch(/'00'.*'04'$/);
+    }
+    expect(new Set(exposed)).toEqual(new Set([true, false]));
   });
 });
 
