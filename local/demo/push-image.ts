@@ -6,7 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { DemoImageError } from "./demo-image-error.ts";
 
 /** A blob to push, from memory or from a file. */
-interface PushBlob {
+export interface PushBlob {
   readonly digest: string;
   readonly size: number;
   readonly content: Uint8Array | { readonly file: string };

@@ -117,8 +117,9 @@ async function pushManifest(call: Call, parts: ManifestParts, name: string, refe
   blobs.writeManifest(digest, bytes);
   const full = { ...facts, ...platformOf(blobs, name, facts.config) };
   catalog.putManifest({ repository: name, digest, size: bytes.length, facts: full }, tag);
-  lag.pushed(name, digest, known?.digest);
-  if (tag !== undefined) lag.pushed(name, tag, previous?.digest);
+  // What was there already has nothing to replicate.
+  if (known === undefined) lag.pushed(name, digest, undefined);
+  if (tag !== undefined && previous?.digest !== digest) lag.pushed(name, tag, previous?.digest);
   notify(call, {
     action: "push",
     mediaType: facts.mediaType,

@@ -2,7 +2,7 @@
 import type { Product } from "../core/config.ts";
 import type { Digest } from "../core/image/descriptor.ts";
 import { isLighterError, LighterError } from "../core/errors.ts";
-import { decideIntake, releaseKey, resolveProduct, type ReleaseId } from "../core/release/intake.ts";
+import { decideIntake, mayLag, releaseKey, resolveProduct, type ReleaseId } from "../core/release/intake.ts";
 import { isFinal, type ReleaseRecord } from "../core/release/record.ts";
 import type { TriggerEvent } from "../core/release/trigger-event.ts";
 import type { IntakeOutcome } from "../ports/release-queue.ts";
@@ -79,12 +79,17 @@ export function createIntake(
           undefined,
         );
         const head = await stores.tagHeads.get(product.name, tag);
+        const newestPush = (await stores.productHeads.get("all", product.name))?.value;
+        const { pushedAt } = event;
+        const isNewest = pushedAt !== undefined && pushedAt >= (newestPush?.pushedAt ?? "");
         const intake = decideIntake(key, {
           digest,
           currentDigest,
+          fresh: isNewest && mayLag(pushedAt, now.toISOString()),
           head: head?.value,
           attempts: newest?.attempt ?? 0,
           finished: newest !== undefined && isFinal(newest.state),
+          overtaken: newestPush !== undefined && newest !== undefined && newestPush.releaseId !== newest.id,
           rerun: event.rerun ?? false,
         });
         if (intake.kind === "ignore") return { outcome: "ignored", reason: intake.reason };

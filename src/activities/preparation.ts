@@ -12,7 +12,8 @@ import {
   type ReleaseUpdate,
 } from "../core/release/record.ts";
 import type { Product } from "../core/config.ts";
-import type { ReleaseId } from "../core/release/intake.ts";
+import { unsettledSlots } from "../core/rollout/ledger.ts";
+import { mayLag, type ReleaseId } from "../core/release/intake.ts";
 import type { LayerTask } from "../ports/rebase-engine.ts";
 import { listDocuments, updateDocument } from "./documents.ts";
 import type { ActivityPorts } from "./ports.ts";
@@ -56,7 +57,7 @@ export interface ReleaseBook {
   update(step: ReleaseStep, change: ReleaseUpdate): Promise<ReleaseRecord>;
   product(record: ReleaseRecord): Product;
   /** Supersession and operator commands; re-reads the tag's digest, since events may be late or lost. */
-  standing(releaseId: ReleaseId): Promise<Standing>;
+  standing(step: ReleaseStep): Promise<Standing>;
 }
 
 /** The product part of a release's name: all but the hash and the attempt. */
@@ -101,7 +102,7 @@ export function createReleaseBook({ config, stores, registries }: ActivityPorts)
         got: "no such product in the configuration",
       });
     },
-    async standing(releaseId) {
+    async standing({ releaseId, now }) {
       const command = decisiveCommand(await listDocuments(stores.commands, releaseId));
       if (command !== undefined) {
         const reason = command.reason ?? `asked for at ${command.at}`;
@@ -110,10 +111,10 @@ export function createReleaseBook({ config, stores, registries }: ActivityPorts)
       const record = await book.read(releaseId);
       const head = (await stores.productHeads.get("all", record.product))?.value;
       if (head !== undefined && head.releaseId !== releaseId && head.pushedAt >= record.pushedAt) {
-        return { kind: "superseded", reason: `by ${head.releaseId}` };
+        return { kind: "superseded", reason: `superseded by ${head.releaseId}` };
       }
       const digest = await readTag(record);
-      if (digest !== undefined && digest !== record.digest) {
+      if (digest !== undefined && digest !== record.digest && !mayLag(record.pushedAt, now)) {
         return { kind: "superseded", reason: `${record.tag} now points at ${digest}` };
       }
       return { kind: "current" };
@@ -146,6 +147,30 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
       tag: record.tag,
       digest: record.digest,
     });
+
+  /** Reads what was pushed then; while replicas may lag, that it is not there is worth trying again. */
+  async function readPushed<T>(pushedAt: string, { now }: ReleaseStep, read: () => Promise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      const missing = ["MANIFEST_UNKNOWN", "BLOB_UNKNOWN", "NAME_UNKNOWN"].some((code) => isLighterError(error, code));
+      if (!missing || !mayLag(pushedAt, now)) throw error;
+      throw new LighterError("NOT_VISIBLE_YET", {
+        operation: "read what was pushed",
+        subject: `at ${pushedAt}`,
+        got: (error as Error).message,
+        want: "a registry whose replicas all have it",
+        retryable: true,
+        cause: error,
+      });
+    }
+  }
+
+  /** Whether devices of any hub may run something other than the anchor. */
+  async function isUnsettled({ name, rollout }: Product): Promise<boolean> {
+    const ledgers = await Promise.all(rollout.hubs.map((hub) => stores.ledgers.get(name, hub)));
+    return ledgers.some((ledger) => ledger !== undefined && unsettledSlots(ledger.value).length > 0);
+  }
 
   /** What a device without any of its layers downloads for an image. */
   async function weighImage(reference: string, platform: string): Promise<{ bytes: number; layers: number }> {
@@ -205,12 +230,14 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
       };
     },
 
-    checkStanding: ({ releaseId }) => book.standing(releaseId),
+    checkStanding: (step) => book.standing(step),
 
     async compareImages({ anchor, ...step }) {
       const record = await book.update(step, { startStep: "index" });
       const { platform } = book.product(record);
-      const { layers } = await engine.compareImages({ anchor, candidate: candidateOf(record), platform });
+      const { layers } = await readPushed(record.pushedAt, step, () =>
+        engine.compareImages({ anchor, candidate: candidateOf(record), platform }),
+      );
       return { layers };
     },
 
@@ -222,7 +249,9 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
     async planRelease({ anchor, ...step }) {
       const record = await book.update(step, { finishStep: "index", startStep: "plan" });
       const { platform } = book.product(record);
-      const plan = await engine.plan({ anchor, candidate: candidateOf(record), platform });
+      const plan = await readPushed(record.pushedAt, step, () =>
+        engine.plan({ anchor, candidate: candidateOf(record), platform }),
+      );
       const { outcome, reason, sharedLayers, files, drift, config } = plan;
       await book.update(step, {
         finishStep: "plan",
@@ -237,13 +266,23 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
       const product = book.product(record);
       const { registry, repository, tag } = record;
       const target = formatReference({ registry, repository, tag: `${product.targetTagPrefix}${tag}` });
-      const result = await engine.rebase({
-        anchor,
-        candidate: candidateOf(record),
-        target,
-        platform: product.platform,
-      });
-      if (result.outcome === "nothing") return { kind: "nothing", reason: result.reason };
+      // What this very step pushes may lag as well, however old the candidate is.
+      const readOwn = <T>(read: () => Promise<T>): Promise<T> => readPushed(step.now, step, read);
+      const result = await readOwn(() =>
+        engine.rebase({ anchor, candidate: candidateOf(record), target, platform: product.platform }),
+      );
+      if (result.outcome === "nothing") {
+        if (!(await isUnsettled(product))) return { kind: "nothing", reason: result.reason };
+        const reason = `${result.reason}; devices that an earlier release reached go back to it`;
+        const { layers } = await weighImage(anchor, product.platform);
+        const digest = parseReference(anchor).digest ?? record.digest;
+        await book.update(step, {
+          finishStep: "rebase",
+          image: { reference: anchor, digest, mode: "rebased", reason, verified: "exact", layers },
+          sizes: { fullBytes: result.bytes.full, updateBytes: 0, deltaLayerBytes: 0 },
+        });
+        return { kind: "deploy", image: anchor, rebased: true };
+      }
       const deltaLayerBytes = result.layers.reduce((sum, { size }) => sum + size, 0);
       const rebased = result.outcome === "rebase";
       const tagged = parseReference(rebased ? target : candidateOf(record));
@@ -256,7 +295,7 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
           mode: rebased ? "rebased" : "full",
           reason: result.reason,
           verified: rebased ? "exact" : "not-needed",
-          layers: (await weighImage(reference, product.platform)).layers,
+          layers: (await readOwn(() => weighImage(reference, product.platform))).layers,
         },
         sizes: { fullBytes: result.bytes.full, updateBytes: result.bytes.delta, deltaLayerBytes },
       });
@@ -266,7 +305,9 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
     async verifyImage({ anchor, image, ...step }) {
       const record = await book.update(step, { startStep: "verify" });
       const { platform } = book.product(record);
-      const { verified } = await engine.verify({ result: image, candidate: candidateOf(record), anchor, platform });
+      const { verified } = await readPushed(step.now, step, () =>
+        engine.verify({ result: image, candidate: candidateOf(record), anchor, platform }),
+      );
       if (verified !== "exact") {
         throw new LighterError("NOT_EXACT", {
           operation: "verify",
@@ -282,6 +323,10 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
       const record = await book.read(step.releaseId);
       const { platform } = book.product(record);
       const reference = candidateOf(record);
+      // Compared with itself it must at least be an image of the product's platform: nothing else may reach devices.
+      await readPushed(record.pushedAt, step, () =>
+        engine.compareImages({ anchor: reference, candidate: reference, platform }),
+      );
       const { bytes, layers } = await weighImage(reference, platform);
       await book.update(step, {
         image: { reference, digest: record.digest, mode: "full", reason, verified: "not-needed", layers },

@@ -186,16 +186,16 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
 
   /** Why a release that has exposed nothing yet must not go on. */
   async function findStop(
-    releaseId: ReleaseId,
+    step: ReleaseStep,
   ): Promise<{ readonly kind: "superseded" | "aborted"; readonly reason: string } | undefined> {
-    const standing = await book.standing(releaseId);
+    const standing = await book.standing(step);
     if (standing.kind === "current") return undefined;
     return { kind: standing.kind === "superseded" ? "superseded" : "aborted", reason: standing.reason };
   }
 
   return {
     async acquireHub({ hub, ...step }) {
-      const stopped = await findStop(step.releaseId);
+      const stopped = await findStop(step);
       if (stopped !== undefined) return { kind: "done", outcome: stopped };
       const record = await book.read(step.releaseId);
       let { active } = await changeLedger(record.product, hub, (ledger) => acquire(ledger, step.releaseId));
@@ -209,7 +209,7 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
     },
 
     async assignSlots({ hub, state = { assigned: 0 }, ...step }) {
-      const stopped = await findStop(step.releaseId);
+      const stopped = await findStop(step);
       if (stopped !== undefined) return { kind: "done", outcome: stopped };
       const given = await ports.hub(hub).fleet.assignSlots(slotOf);
       const assigned = state.assigned + given.assigned;
@@ -261,7 +261,7 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
         return { kind: "done", outcome };
       };
 
-      const standing = await book.standing(step.releaseId);
+      const standing = await book.standing(step);
       if (standing.kind === "rollback")
         return finish({ kind: "failed", reason: standing.reason }, { state: "stopped" });
       if (standing.kind !== "current") {

@@ -39,18 +39,30 @@ export function resolveProduct(config: Config, event: TriggerEvent): Resolved {
   return { product, tag };
 }
 
+/** How long a registry's replicas may lag behind a push. */
+const REPLICA_LAG_MS = 600_000;
+
+/** Whether what was pushed then may not show yet, so that a registry which says otherwise is no news. */
+export function mayLag(pushedAt: string, now: string): boolean {
+  return Date.parse(now) - Date.parse(pushedAt) < REPLICA_LAG_MS;
+}
+
 /** What is known when an event arrives. */
 export interface IntakeFacts {
   /** The event's digest; for manual events by tag, the tag's digest. */
   readonly digest: Digest;
   /** What the registry says now of the tag; undefined when it has no such tag any more. */
   readonly currentDigest: Digest | undefined;
+  /** Whether it is the newest push and so young that the registry's replicas may not show it yet. */
+  readonly fresh: boolean;
   /** What the tag was last seen at, and the release that came of it. */
   readonly head: { readonly digest: Digest; readonly releaseId: ReleaseId } | undefined;
   /** Attempts so far at this digest, whatever their tags. */
   readonly attempts: number;
   /** Whether the newest of these attempts is over. */
   readonly finished: boolean;
+  /** Whether a push of something else came after the newest of these attempts. */
+  readonly overtaken: boolean;
   readonly rerun: boolean;
 }
 
@@ -65,12 +77,12 @@ const MOVED_BACK = "the tag moved back to an image that was released before";
 /**
  * Decides on an event of a known product.
  *
- * The same push again changes nothing, even after its release is over. A tag that moved back to a digest that was
- * released before, or an explicit rerun of a release that is over, opens the next attempt.
+ * The same push again changes nothing, even after its release is over. A tag that moved back to a digest which another
+ * push has overtaken since, or an explicit rerun of a release that is over, opens the next attempt.
  */
 export function decideIntake(key: string, facts: IntakeFacts): Intake {
-  const { digest, currentDigest, head, attempts, finished, rerun } = facts;
-  if (currentDigest !== digest) {
+  const { digest, currentDigest, fresh, head, attempts, finished, overtaken, rerun } = facts;
+  if (currentDigest !== digest && !fresh) {
     return { kind: "ignore", reason: `the tag now points at ${currentDigest ?? "nothing"}, not at ${digest}` };
   }
   const open = (reason: string): Intake => {
@@ -83,6 +95,6 @@ export function decideIntake(key: string, facts: IntakeFacts): Intake {
   // A head that names the next attempt is the trace of an intake that was cut off before it wrote the release.
   if (head?.releaseId === releaseIdOf(key, attempts + 1)) return open(MOVED_BACK);
   if (head?.digest === digest) return { kind: "existing", releaseId: head.releaseId, reason: "the same push again" };
-  if (head !== undefined && finished) return open(MOVED_BACK);
+  if (head !== undefined && overtaken) return open(MOVED_BACK);
   return { kind: "existing", releaseId: newest, reason: "the same image under another tag" };
 }

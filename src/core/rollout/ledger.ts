@@ -116,6 +116,12 @@ export function exposedSlots(ledger: Ledger, releaseId: ReleaseId): Slot[] {
   return [...new Set(doubtful.flatMap(({ slots }) => slots))].sort();
 }
 
+/** Every slot that may run something other than what the fleet is known to hold: releases stopped half-way left it there. */
+export function unsettledSlots({ live }: Ledger): Slot[] {
+  const unsettled = live.filter(({ state }) => state === "widening" || state === "superseded");
+  return [...new Set(unsettled.flatMap(({ slots }) => slots))].sort();
+}
+
 /** The deployments to delete once a rollback of `releaseId` is verified. */
 export function doubtfulDeployments(ledger: Ledger, releaseId: ReleaseId): string[] {
   return ledger.live

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import {
   decideIntake,
+  mayLag,
   releaseIdOf,
   releaseKey,
   resolveProduct,
@@ -58,9 +59,11 @@ describe("decideIntake", () => {
   const facts: IntakeFacts = {
     digest: D2,
     currentDigest: D2,
+    fresh: false,
     head: undefined,
     attempts: 0,
     finished: false,
+    overtaken: false,
     rerun: false,
   };
   const first = releaseIdOf(key, 1);
@@ -86,14 +89,23 @@ describe("decideIntake", () => {
     expect(decideIntake(key, again)).toMatchObject({ kind: "existing", releaseId: first });
   });
 
-  test("opens a second attempt for a tag that moved back", () => {
-    const back = { ...facts, head: { digest: D1, releaseId: "detector-other-1" }, attempts: 1, finished: true };
+  test.each([true, false])("opens a second attempt for a tag that moved back (first over: %s)", (finished) => {
+    const head = { digest: D1, releaseId: "detector-other-1" };
+    const back = { ...facts, head, attempts: 1, finished, overtaken: true };
     expect(decideIntake(key, back)).toMatchObject({ kind: "open", releaseId: releaseIdOf(key, 2), attempt: 2 });
   });
 
-  test("leaves the running release alone when its tag moved away and back", () => {
-    const back = { ...facts, head: { digest: D1, releaseId: "detector-other-1" }, attempts: 1, finished: false };
-    expect(decideIntake(key, back)).toMatchObject({ kind: "existing", releaseId: first });
+  test.each([true, false])("leaves a release alone that a second tag catches up with (over: %s)", (finished) => {
+    const behind = { ...facts, head: { digest: D1, releaseId: "detector-other-1" }, attempts: 1, finished };
+    expect(decideIntake(key, behind)).toMatchObject({ kind: "existing", releaseId: first });
+  });
+
+  test("believes a young push before replicas show it", () => {
+    const lagging = { ...facts, currentDigest: D1, fresh: true };
+    expect(decideIntake(key, lagging)).toMatchObject({ kind: "open", releaseId: first });
+    expect(decideIntake(key, { ...lagging, currentDigest: undefined })).toMatchObject({ kind: "open" });
+    expect(mayLag("2026-01-01T00:00:00Z", "2026-01-01T00:09:59Z")).toBe(true);
+    expect(mayLag("2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z")).toBe(false);
   });
 
   test("does not release again what another tag already released", () => {
