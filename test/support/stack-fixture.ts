@@ -44,6 +44,7 @@ export interface FixtureOptions {
   readonly products?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly app?: NonNullable<StackOptions["app"]>;
   readonly settings?: Readonly<Record<string, string>>;
+  readonly hubRules?: NonNullable<StackOptions["hubRules"]>;
 }
 
 const FILES = 40;
@@ -57,6 +58,7 @@ export async function createStackFixture(options: FixtureOptions = {}): Promise<
     hub: { unlimited: true, ...options.hub },
     ...(options.app === undefined ? {} : { app: options.app }),
     ...(options.settings === undefined ? {} : { settings: options.settings }),
+    ...(options.hubRules === undefined ? {} : { hubRules: options.hubRules }),
     products: (registry) => [
       {
         name: "detector",
