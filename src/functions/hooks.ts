@@ -8,12 +8,14 @@ import {
   parseDistributionNotification,
   type ParsedHook,
 } from "../core/release/hook-payloads.ts";
+import { readText } from "./body.ts";
 import { createStarter } from "./durable.ts";
 import { respond } from "./respond.ts";
 
 async function readJson(request: HttpRequest, subject: string): Promise<unknown> {
+  const text = await readText(request);
   try {
-    return await request.json();
+    return JSON.parse(text) as unknown;
   } catch (cause) {
     throw new HookError("HOOK_MALFORMED", { operation: "parse", subject, got: "a body that is not JSON", cause });
   }

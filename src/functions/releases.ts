@@ -5,8 +5,10 @@ import { z } from "zod";
 import { getApp } from "../app.ts";
 import { LighterError } from "../core/errors.ts";
 import type { CommandKind } from "../core/release/commands.ts";
+import { isReleaseId } from "../core/release/intake.ts";
 import type { TriggerEvent } from "../core/release/trigger-event.ts";
 import { parseReference } from "../core/image/reference.ts";
+import { readText } from "./body.ts";
 import { createStarter, wakeRelease } from "./durable.ts";
 import { respond } from "./respond.ts";
 
@@ -22,7 +24,7 @@ const baselineSchema = z.strictObject({ absent: z.boolean().default(false) });
 
 /** Reads a JSON body; an empty one counts as `{}`. */
 async function readBody<T>(request: HttpRequest, schema: z.ZodType<T>): Promise<T> {
-  const text = await request.text();
+  const text = await readText(request);
   const refuse = (got: string): never => {
     throw new LighterError("REQUEST_MALFORMED", {
       operation: "read request",
@@ -51,6 +53,13 @@ function readLimit(request: HttpRequest): number {
     got: String(text),
     want: `a whole number from 1 to ${MAX_PAGE}`,
   });
+}
+
+/** The release that the route names; what could not be the name of one is not looked up. */
+function readReleaseId(request: HttpRequest): string {
+  const id = request.params["id"] ?? "";
+  if (isReleaseId(id)) return id;
+  throw new LighterError("RELEASE_UNKNOWN", { operation: "read release", subject: id, got: "no name of a release" });
 }
 
 app.http("listReleases", {
@@ -95,7 +104,7 @@ app.http("showRelease", {
   authLevel: "function",
   handler: respond(async (request) => ({
     status: 200,
-    body: await getApp().operations.view(request.params["id"] ?? ""),
+    body: await getApp().operations.view(readReleaseId(request)),
   })),
 });
 
@@ -107,7 +116,7 @@ function registerCommand(kind: CommandKind): void {
     extraInputs: [df.input.durableClient()],
     handler: respond(async (request, context) => {
       const { reason } = await readBody(request, reasonSchema);
-      const record = await getApp().operations.command(request.params["id"] ?? "", kind, reason, getApp().now());
+      const record = await getApp().operations.command(readReleaseId(request), kind, reason, getApp().now());
       await wakeRelease(context, record);
       return { status: 202, body: { id: record.id, command: kind } };
     }),

@@ -2,7 +2,7 @@
 import { odata, RestError, TableClient, type TableEntity } from "@azure/data-tables";
 import type { TokenCredential } from "@azure/core-auth";
 import { LighterError } from "../../core/errors.ts";
-import type { DocumentStore } from "../../ports/documents.ts";
+import type { DocumentPage, DocumentStore } from "../../ports/documents.ts";
 
 /** A string property holds at most 32 Ki UTF-16 units; longer documents are spread over several. */
 const CHUNK = 32_000;
@@ -94,13 +94,26 @@ export function createDocumentStore<T>(access: StorageAccess, name: string): Doc
       const pages = (await table())
         .listEntities({ queryOptions: { filter } })
         .byPage({ maxPageSize: limit, ...(continuation === undefined ? {} : { continuationToken: continuation }) });
-      for await (const page of pages) {
-        const documents = page.map((row) => fromRow(row as TableEntity) as T);
-        return page.continuationToken === undefined
-          ? { documents }
-          : { documents, continuation: page.continuationToken };
+      const readPage = async (): Promise<DocumentPage<T>> => {
+        for await (const page of pages) {
+          const documents = page.map((row) => fromRow(row as TableEntity) as T);
+          return page.continuationToken === undefined
+            ? { documents }
+            : { documents, continuation: page.continuationToken };
+        }
+        return { documents: [] };
+      };
+      try {
+        return await readPage();
+      } catch (error) {
+        if (continuation === undefined || !(error instanceof SyntaxError || hasStatus(error, 400))) throw error;
+        throw new LighterError("CONTINUATION_INVALID", {
+          operation: "list documents",
+          subject: partition,
+          got: "a continuation that no list gave",
+          cause: error,
+        });
       }
-      return { documents: [] };
     },
   };
 }

@@ -18,6 +18,11 @@ export function releaseIdOf(key: string, attempt: number): ReleaseId {
   return `${key}-${attempt}`;
 }
 
+/** Whether a text may be the name of a release. */
+export function isReleaseId(text: string): boolean {
+  return /^[a-z0-9][a-z0-9-]*-[0-9a-f]{12}-[1-9]\d*$/.test(text);
+}
+
 /** A product that an event is about, or the reason why it is about none. */
 export type Resolved = { readonly product: Product; readonly tag: string } | { readonly ignored: string };
 
