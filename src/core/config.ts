@@ -61,7 +61,7 @@ export interface Product {
 }
 
 /** How fast devices are given their slots, which happens once in a device's life. */
-export interface SlotAssignmentRules {
+interface SlotAssignmentRules {
   /** The most devices per second; their share of the hub's quota. */
   readonly devicesPerSecond: number;
 }

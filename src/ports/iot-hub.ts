@@ -35,7 +35,7 @@ export interface ReportedModule {
 }
 
 /** What one call gave, and whether every device that was there has its slot now. */
-export interface SlotAssignment {
+interface SlotAssignment {
   readonly assigned: number;
   readonly complete: boolean;
 }
