@@ -58,7 +58,7 @@ export type Acquisition =
   | { readonly kind: "superseded" | "aborted"; readonly reason: string };
 
 /** How far slot assignment has come. */
-export interface SlottingState {
+interface SlottingState {
   readonly assigned: number;
 }
 
