@@ -1,9 +1,7 @@
 // The rebase engine `direct`: registry to registry, streaming, in the process that calls it.
 import type { ContentRules } from "../../core/image/content-rules.ts";
 import { isEmptyDelta } from "../../core/image/delta-entries.ts";
-import { ImageError } from "../../core/image/image-error.ts";
 import { parsePlatform } from "../../core/image/platform.ts";
-import { defaultTargetTag, formatReference, parseReference } from "../../core/image/reference.ts";
 import type { ByteCache } from "../../ports/byte-cache.ts";
 import type {
   LayerIndexer,
@@ -11,15 +9,15 @@ import type {
   PlanRequest,
   PlanSummary,
   RebaseEngine,
-  RebaseRequest,
   RebaseSummary,
 } from "../../ports/rebase-engine.ts";
-import type { Registries, Repository } from "../../ports/registry.ts";
+import type { Registries } from "../../ports/registry.ts";
 import { buildDelta, type BuiltDelta } from "./build-delta.ts";
 import { loadPair, planPair, type ImagePair, type PlannedPair } from "./compare-images.ts";
 import { createLayerReader, type LayerReader, type ReadProgress } from "./layer-reader.ts";
 import { loadImage, type LoadedImage } from "./load-image.ts";
-import { composeImage, pushImage } from "./push-result.ts";
+import { openTarget, publishRebase, weighPlan } from "./publish-rebase.ts";
+import { composeImage } from "./push-result.ts";
 import { complete, draftAtOnce, draftPlanned, estimateDelta, resolved, type Draft } from "./summarize.ts";
 import { verifyResult } from "./verify-result.ts";
 
@@ -54,7 +52,7 @@ export function createDirectEngine(options: DirectEngineOptions): RebaseEngine &
     },
 
     async rebase(request) {
-      const target = targetOf(request, registries);
+      const target = openTarget(request, registries);
       const pair = await load(request);
       const early = draftAtOnce(pair);
       if (early !== undefined) return withoutPush(pair, completeEarly(early));
@@ -64,18 +62,7 @@ export function createDirectEngine(options: DirectEngineOptions): RebaseEngine &
       if (draft.outcome !== "rebase") return withoutPush(pair, completeEarly(draft));
 
       const deltas = await buildDeltas(planned, reader);
-      const image = composeImage(planned, deltas);
-      const digest = await pushImage(planned, deltas, image, target);
-      const { registry, repository } = target.repository;
-      const reference = formatReference({ registry, repository, tag: target.tag, digest });
-      const result = await loadImage(registries, reference);
-      const verified = await verifyResult({ ...planned, result }, reader, { rules });
-      return {
-        ...complete(draft, weigh(deltas, image)),
-        result: { reference: formatReference({ registry, repository, tag: target.tag }), digest },
-        layers: deltas.map(({ descriptor: { digest, size } }) => ({ digest, size })),
-        verified,
-      };
+      return await publishRebase(planned, deltas, target, { registries, reader, choice: { rules } });
     },
 
     async verify({ result: resultText, candidate: candidateText, anchor: anchorText, platform }) {
@@ -110,21 +97,6 @@ function platformOf({ platform }: { readonly platform?: string }): ReturnType<ty
   return platform === undefined ? undefined : parsePlatform(platform);
 }
 
-function targetOf(request: RebaseRequest, registries: Registries): { repository: Repository; tag: string } {
-  const candidate = parseReference(request.candidate);
-  const { registry, repository, tag, digest } =
-    request.target === undefined
-      ? { ...candidate, tag: defaultTargetTag(candidate), digest: undefined }
-      : parseReference(request.target);
-  if (tag === undefined || digest !== undefined)
-    throw new ImageError("REFERENCE_INVALID", {
-      operation: "choose target",
-      subject: request.target ?? request.candidate,
-      want: "a tag and no digest",
-    });
-  return { repository: registries.open(registry, repository), tag };
-}
-
 /** Of an early outcome a device downloads either nothing or everything. */
 function completeEarly(draft: Draft): PlanSummary {
   return complete(draft, draft.outcome === "full" ? draft.fullBytes : 0);
@@ -147,12 +119,7 @@ async function measure(planned: PlannedPair, reader: LayerReader): Promise<PlanS
     return complete(draft, estimateDelta(planned) + config.length + manifest.config.size, true);
   }
   const deltas = await buildDeltas(planned, reader);
-  return complete(draft, weigh(deltas, composeImage(planned, deltas)));
-}
-
-function weigh(deltas: readonly BuiltDelta[], image: ReturnType<typeof composeImage>): number {
-  const layers = deltas.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
-  return layers + image.config.length + image.manifestBytes.length;
+  return weighPlan(planned, deltas, composeImage(planned, deltas));
 }
 
 function tasksOf({ reference, manifest }: LoadedImage, from: number): LayerTask[] {

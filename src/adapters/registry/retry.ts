@@ -1,6 +1,6 @@
-// Repeats what may succeed later: exponential backoff with jitter, or as long as the registry asked for.
+// Repeats what may succeed later: exponential backoff with jitter, or as long as the other side asked for.
 import { setTimeout as wait } from "node:timers/promises";
-import type { RegistryError } from "../../core/image/registry-error.ts";
+import type { LighterError } from "../../core/errors.ts";
 
 /** How often and how patiently to try. `attempts` counts the first one; delays are milliseconds. */
 export interface RetryPolicy {
@@ -12,12 +12,12 @@ export interface RetryPolicy {
   readonly now: () => number;
 }
 
-/** How one attempt ended; `afterMs` is the pause the registry asked for. */
+/** How one attempt ended; `afterMs` is the pause the other side asked for. */
 export type Attempt<T> =
   | { readonly done: T }
-  | { readonly failed: RegistryError; readonly afterMs?: number | undefined };
+  | { readonly failed: LighterError; readonly afterMs?: number | undefined };
 
-/** Five attempts within about ten seconds, unless the registry asks for longer pauses. */
+/** Five attempts within about ten seconds, unless the other side asks for longer pauses. */
 export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   attempts: 5,
   baseDelayMs: 500,
