@@ -274,6 +274,8 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
         // The ledger first: what may have been exposed must be known to a rollback even if the next call is cut off.
         await changeLedger(product.name, hub, (ledger) => withDeployment(ledger, liveOf(record, deployment, slots)));
         await ports.hub(hub).deployments.put(deployment);
+        // Devices that have joined since the rollout began take part from here on.
+        await ports.hub(hub).fleet.assignSlots(slotOf);
         const entered = enterStage(Date.parse(step.now));
         await book.update(step, {
           rollout: { hub, waitsFor: "the hub to evaluate the new target", stage: stage({ state: "settling" }) },

@@ -64,8 +64,11 @@ export function nowOf(context: OrchestrationContext): string {
   return context.df.currentUtcDateTime.toISOString();
 }
 
+/** How Durable introduces what an activity or a sub-orchestration threw. */
+const WRAPPING = /^(?:(?:Activity|Sub-orchestrator|Orchestrator) function '[^']*' failed: )+/;
+
 /** What an error says, without the wrapping that Durable adds. */
 export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.split("\n")[0] ?? message;
+  return (message.split("\n")[0] ?? message).replace(WRAPPING, "").trim();
 }

@@ -193,10 +193,12 @@ describe("standing", () => {
     },
   );
 
-  test("is lost to a newer push of the tag, before its event arrives", async () => {
+  test("is lost to a newer push of the tag whose event was lost, once replicas no longer explain what they show", async () => {
     const releaseId = await open("1");
     await world.push("1", "another model");
-    expect(await world.activities.checkStanding(step(releaseId))).toMatchObject({ kind: "superseded" });
+    expect(await world.activities.checkStanding(step(releaseId))).toEqual({ kind: "current" });
+    const later = { releaseId, now: new Date(Date.parse(NOW) + 600_000).toISOString() };
+    expect(await world.activities.checkStanding(later)).toMatchObject({ kind: "superseded" });
   });
 
   test("is lost to the operator's word, and a rollback outranks an abort", async () => {

@@ -6,7 +6,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import { assembleImage } from "../../local/demo/assemble-image.ts";
 import { writeLayer, type LayerEntry } from "../../local/demo/layer.ts";
 import { pushImage, type PushableImage } from "../../local/demo/push-image.ts";
-import { createAccountedFleet, type AccountedFleet } from "../../local/edge-device/accounted-fleet.ts";
+import {
+  createAccountedFleet,
+  type AccountedFleet,
+  type AccountedFleetOptions,
+} from "../../local/edge-device/accounted-fleet.ts";
 import type { Behaviour, BehaviourTable } from "../../local/edge-device/accounted-behaviour.ts";
 import { createStack, HUB_NAME, type Stack, type StackOptions } from "../../local/stack.ts";
 import type { ReleaseView } from "../../src/core/release/view.ts";
@@ -25,7 +29,11 @@ export interface StackFixture {
   build(version: number, change?: (entries: LayerEntry[]) => LayerEntry[]): Promise<PushableImage>;
   push(image: PushableImage, tag: string, repository?: string): Promise<void>;
   /** Adds devices that account for what they would pull. */
-  addFleet(count: number, behaviour?: Behaviour | BehaviourTable): AccountedFleet;
+  addFleet(
+    count: number,
+    behaviour?: Behaviour | BehaviourTable,
+    more?: Pick<AccountedFleetOptions, "deviceId" | "tagsOf">,
+  ): AccountedFleet;
   releases(): Promise<readonly ReleaseView[]>;
   /** Polls until a release is over, for at most `seconds` of wall time. */
   finished(tag: string, seconds?: number): Promise<ReleaseView>;
@@ -142,7 +150,7 @@ export async function createStackFixture(options: FixtureOptions = {}): Promise<
     async push(image, tag, repository = REPOSITORY) {
       await pushImage(image, { registryUrl: stack.registry.url, repository, tag });
     },
-    addFleet(count, behaviour) {
+    addFleet(count, behaviour, more = {}) {
       const fleet = createAccountedFleet({
         gateway: stack.hub.devices,
         clock: stack.clock,
@@ -150,6 +158,7 @@ export async function createStackFixture(options: FixtureOptions = {}): Promise<
         count,
         layersOf,
         ...(behaviour === undefined ? {} : { behaviour }),
+        ...more,
       });
       fleets.push(fleet);
       return fleet;
