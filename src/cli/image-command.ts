@@ -30,14 +30,22 @@ export async function withEngine<Result>(
   options: ImageOptions,
   work: (engine: ImageTools["engine"]) => Promise<Result>,
 ): Promise<Result> {
+  return await withImageTools(options, ({ engine }) => work(engine));
+}
+
+/** Runs `work` with the image tools, showing progress on a terminal. */
+export async function withImageTools<Result>(
+  options: ImageOptions,
+  work: (tools: ImageTools) => Promise<Result>,
+): Promise<Result> {
   const { createImageTools } = await import("../image-tools.ts");
   const progress = options.json === true ? undefined : await startProgress(process.stderr);
   const tools = createImageTools({
     ...(options.cache === undefined ? {} : { indexCache: options.cache }),
-    ...(progress === undefined ? {} : { onProgress: progress.add }),
+    ...(progress === undefined ? {} : { onProgress: progress.add, onStep: progress.step }),
   });
   try {
-    return await work(tools.engine);
+    return await work(tools);
   } finally {
     progress?.stop();
     await tools.close();

@@ -5,6 +5,7 @@ import { addDemoCommand } from "./commands/demo.ts";
 import { addPlanCommand } from "./commands/plan.ts";
 import { addRebaseCommand } from "./commands/rebase.ts";
 import { addReleasesCommand, addStatusCommand } from "./commands/releases.ts";
+import { addSavingsCommand } from "./commands/savings.ts";
 import { addAbortCommand, addRollbackCommand } from "./commands/steer.ts";
 import { addUpCommand } from "./commands/up.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
@@ -17,6 +18,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addPlanCommand,
   addRebaseCommand,
   addVerifyCommand,
+  addSavingsCommand,
   addReleasesCommand,
   addStatusCommand,
   addAbortCommand,

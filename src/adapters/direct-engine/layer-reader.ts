@@ -20,6 +20,8 @@ export interface ReadProgress {
 /** How layers are read. */
 export interface LayerReaderOptions {
   readonly cache?: ByteCache;
+  /** Indexes that are known already, as of layers that are in no registry yet. */
+  readonly known?: ReadonlyMap<Digest, LayerIndex>;
   /** Unpacked layers beyond this many bytes are refused. */
   readonly maxLayerBytes?: number;
   readonly onProgress?: (progress: ReadProgress) => void;
@@ -45,8 +47,10 @@ export interface LayerReader {
 }
 
 /** Creates a reader. Its memory of indexes lasts as long as it does, so create one per comparison. */
-export function createLayerReader({ cache, maxLayerBytes, onProgress }: LayerReaderOptions): LayerReader {
-  const indexes = new Map<Digest, Promise<ReadIndex>>();
+export function createLayerReader({ cache, known, maxLayerBytes, onProgress }: LayerReaderOptions): LayerReader {
+  const indexes = new Map<Digest, Promise<ReadIndex>>(
+    [...(known ?? [])].map(([digest, index]) => [digest, Promise.resolve({ index, cached: true })]),
+  );
 
   async function* readBlob(repository: RepositoryReader, layer: Descriptor): AsyncGenerator<Uint8Array> {
     for await (const chunk of repository.readBlob(layer)) {
@@ -69,8 +73,8 @@ export function createLayerReader({ cache, maxLayerBytes, onProgress }: LayerRea
     keep?: KeepFile,
     pace?: Pace,
   ): Promise<ReadIndex> => {
-    const known = await cache?.get(cacheName(layer.digest));
-    const cached = known === undefined ? undefined : tryDecode(known);
+    const stored = await cache?.get(cacheName(layer.digest));
+    const cached = stored === undefined ? undefined : tryDecode(stored);
     if (cached !== undefined) return { index: cached, cached: true };
     const tar = unpack(repository, layer, true);
     const index = await indexTar(pace === undefined ? tar : pace(tar), {
@@ -84,8 +88,8 @@ export function createLayerReader({ cache, maxLayerBytes, onProgress }: LayerRea
   return {
     readTar: (repository, layer) => unpack(repository, layer, false),
     readIndex(repository, layer, keep, pace) {
-      const known = indexes.get(layer.digest);
-      if (known !== undefined) return known;
+      const read = indexes.get(layer.digest);
+      if (read !== undefined) return read;
       const reading = load(repository, layer, keep, pace);
       indexes.set(layer.digest, reading);
       reading.catch(() => indexes.delete(layer.digest));

@@ -68,6 +68,9 @@ export function parseConfig(bytes: Uint8Array, layers: number, subject: string):
   };
 }
 
+/** How history names the step that adds a delta layer. */
+export const REBASE_STEP = "lighter rebase";
+
 /** What the config of a rebased image consists of, besides the candidate's own fields. */
 export interface CarryOver {
   readonly candidate: ImageConfig;
@@ -90,7 +93,7 @@ export function carryOverConfig({ candidate, anchor, deltaDiffIds, comment }: Ca
   const inherited: readonly HistoryEntry[] =
     withLayer === anchor.diffIds.length ? anchor.history : anchor.diffIds.map(() => ({ created_by: "unknown" }));
   const dated = candidate.created === undefined ? {} : { created: candidate.created };
-  const added = deltaDiffIds.map(() => ({ ...dated, created_by: "lighter rebase", comment }));
+  const added = deltaDiffIds.map(() => ({ ...dated, created_by: REBASE_STEP, comment }));
   return replaceMembers(candidate.text, {
     rootfs: JSON.stringify({ type: "layers", diff_ids: [...anchor.diffIds, ...deltaDiffIds] }),
     history: JSON.stringify([...inherited, ...added]),

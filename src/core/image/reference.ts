@@ -58,6 +58,21 @@ export function parseReference(text: string): Reference {
   return { registry, repository, tag: tag ?? "latest" };
 }
 
+/**
+ * Parses a repository, e.g. `fleet.azurecr.io/team/app`.
+ * @throws ImageError REFERENCE_INVALID, also for a reference with a tag or digest
+ */
+export function parseRepository(text: string): Pick<Reference, "registry" | "repository"> {
+  if (/:[^/]*$|@/.test(text))
+    throw new ImageError("REFERENCE_INVALID", {
+      operation: "parse repository",
+      subject: JSON.stringify(text),
+      want: "registry/repository without tag or digest",
+    });
+  const { registry, repository } = parseReference(text);
+  return { registry, repository };
+}
+
 /** The first part of a name is a host if it could not be a repository's: it has a dot, a port, capitals, or is localhost. */
 function splitName(name: string): { registry: string; repository: string } {
   const slash = name.indexOf("/");
