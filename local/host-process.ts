@@ -3,8 +3,13 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { extname, join } from "node:path";
 import { createInterface } from "node:readline";
-import { LighterError } from "../src/core/errors.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { isLighterError, LighterError } from "../src/core/errors.ts";
 import type { ProcessOptions } from "./functions-host/main.ts";
+
+/** How often, and after how many ms of wall time, a restart asks for its port again while somebody else holds it. */
+const PORT_ATTEMPTS = 20;
+const PORT_RETRY_MS = 250;
 
 /** A functions host that outlives its process. */
 export interface HostProcess {
@@ -77,7 +82,17 @@ export async function startHostProcess({ logFile, ...options }: HostProcessOptio
       await exited;
     },
     async restart() {
-      await start(Number(new URL(url).port));
+      for (let attempt = 1; ; attempt++) {
+        try {
+          await start(Number(new URL(url).port));
+          return;
+        } catch (error) {
+          // Another process's outgoing connection may hold the port for a moment: it is one of those given to anybody.
+          const taken = isLighterError(error, "HOST_FAILED") && error.message.includes("EADDRINUSE");
+          if (!taken || attempt === PORT_ATTEMPTS) throw error;
+          await delay(PORT_RETRY_MS);
+        }
+      }
     },
     async close() {
       child.kill("SIGTERM");

@@ -35,6 +35,9 @@ interface Underway {
 /** From the push's first request to its last, roughly, and the webhook's delivery after it. */
 const PUSH_MS = 120;
 
+/** A release that has not come this far in as much wall time is stuck. */
+const GIVE_UP_MS = 60_000;
+
 const STEPS = ["prepare", "index", "plan", "rebase", "verify", "rollout"];
 const CRASH_STEPS = [...STEPS, "rollback", "rollback"];
 
@@ -97,6 +100,7 @@ export async function reachMoment(fixture: StackFixture, moment: Moment, underwa
       return what;
     }
     if (looks % 50 === 0 && (await over())) return "over";
+    if (elapsedMs() > GIVE_UP_MS) throw new Error(`${aim} ${share} never came: ${JSON.stringify(await look())}`);
     await delay(2);
   }
 }
