@@ -14,7 +14,7 @@ import {
 import type { Product } from "../core/config.ts";
 import { unsettledSlots } from "../core/rollout/ledger.ts";
 import { mayLag, type ReleaseId } from "../core/release/intake.ts";
-import type { LayerTask } from "../ports/rebase-engine.ts";
+import type { LayerTask, Verification } from "../ports/rebase-engine.ts";
 import { listDocuments, updateDocument } from "./documents.ts";
 import type { ActivityPorts } from "./ports.ts";
 
@@ -166,6 +166,16 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
     }
   }
 
+  function requireExact(verified: Verification, image: string, record: ReleaseRecord): void {
+    if (verified === "exact") return;
+    throw new LighterError("NOT_EXACT", {
+      operation: "verify",
+      subject: image,
+      got: verified.slice(0, 5).join("; "),
+      want: `the same content as ${candidateOf(record)}`,
+    });
+  }
+
   /** Whether devices of any hub may run something other than the anchor. */
   async function isUnsettled({ name, rollout }: Product): Promise<boolean> {
     const ledgers = await Promise.all(rollout.hubs.map((hub) => stores.ledgers.get(name, hub)));
@@ -283,6 +293,7 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
         });
         return { kind: "deploy", image: anchor, rebased: true };
       }
+      requireExact(result.verified, target, record);
       const deltaLayerBytes = result.layers.reduce((sum, { size }) => sum + size, 0);
       const rebased = result.outcome === "rebase";
       const tagged = parseReference(rebased ? target : candidateOf(record));
@@ -308,14 +319,7 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
       const { verified } = await readPushed(step.now, step, () =>
         engine.verify({ result: image, candidate: candidateOf(record), anchor, platform }),
       );
-      if (verified !== "exact") {
-        throw new LighterError("NOT_EXACT", {
-          operation: "verify",
-          subject: image,
-          got: verified.slice(0, 5).join("; "),
-          want: `the same content as ${candidateOf(record)}`,
-        });
-      }
+      requireExact(verified, image, record);
       await book.update(step, { finishStep: "verify" });
     },
 

@@ -35,9 +35,14 @@ export function* rollout(context: OrchestrationContext): Steps<RolloutResult> {
     return (yield context.df.callSubOrchestrator(WATCH, watch, watchInstance(releaseId, hub, phase))) as T;
   }
 
+  /** Leaves the hub; the release must hear how the rollout ended even if the ledger cannot. */
   function* leave(state: RolloutResult["state"], reason: string): Steps<RolloutResult> {
-    yield* callActivity(context, "leaveRollout", { ...step(), state, reason });
-    return { hub, state, reason };
+    try {
+      yield* callActivity(context, "leaveRollout", { ...step(), state, reason });
+      return { hub, state, reason };
+    } catch (error) {
+      return { hub, state: "failed", reason: `${reason}; then leaving the hub failed: ${messageOf(error)}` };
+    }
   }
 
   function* rollBack(reason: string, unexposed: "aborted" | "failed"): Steps<RolloutResult> {
@@ -45,15 +50,6 @@ export function* rollout(context: OrchestrationContext): Steps<RolloutResult> {
     if (!needed) return yield* leave(unexposed, reason);
     const restored = yield* watched<RestoreOutcome>("watchRollback", "rollback");
     return { hub, state: "rolled-back", reason: `${reason}; ${restored.reason}` };
-  }
-
-  /** Ends a rollout that cannot go on; its release must hear of it even if the ledger cannot. */
-  function* giveUp(reason: string): Steps<RolloutResult> {
-    try {
-      return yield* leave("failed", reason);
-    } catch (error) {
-      return { hub, state: "failed", reason: `${reason}; then leaving the hub failed: ${messageOf(error)}` };
-    }
   }
 
   /** Runs one phase; what fails for good in it becomes an outcome of its own. */
@@ -78,7 +74,7 @@ export function* rollout(context: OrchestrationContext): Steps<RolloutResult> {
   }
 
   const acquired = yield* attempt(watched<Acquisition>("acquireHub", "acquire"));
-  if (acquired.kind === "broken") return yield* giveUp(acquired.reason);
+  if (acquired.kind === "broken") return yield* leave("failed", acquired.reason);
   if (acquired.kind !== "acquired") return yield* leave(acquired.kind, acquired.reason);
 
   const widened = yield* attempt(widen());
@@ -86,7 +82,9 @@ export function* rollout(context: OrchestrationContext): Steps<RolloutResult> {
   if (widened.kind !== "passed") {
     // Neither the hub nor our own code may leave a fleet half updated: go back, and if that fails too, say so.
     const back = yield* attempt(rollBack(widened.reason, widened.kind === "broken" ? "failed" : "aborted"));
-    return "kind" in back ? yield* giveUp(`${widened.reason}; then the rollback failed: ${back.reason}`) : back;
+    return "kind" in back
+      ? yield* leave("failed", `${widened.reason}; then the rollback failed: ${back.reason}`)
+      : back;
   }
 
   try {
@@ -94,6 +92,6 @@ export function* rollout(context: OrchestrationContext): Steps<RolloutResult> {
     return { hub, state: "completed", reason: widened.reason };
   } catch (error) {
     // The fleet is good: going back would undo what every gate has passed.
-    return yield* giveUp(`${widened.reason}, but completing failed: ${messageOf(error)}`);
+    return yield* leave("failed", `${widened.reason}, but completing failed: ${messageOf(error)}`);
   }
 }

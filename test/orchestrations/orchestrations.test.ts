@@ -276,6 +276,20 @@ describe("a rollout", () => {
     expect(leaveOf(driven)).toMatchObject({ state: kind, reason: "why" });
   });
 
+  test.each(["superseded", "aborted"] as const)(
+    "tells its release when it is %s but cannot leave the hub",
+    async (kind) => {
+      const driven = await rollout({
+        watchStage: lookTimes(0, { kind, reason: "why" }),
+        leaveRollout: () => fail("LEDGER_GONE"),
+      });
+      expect(driven.output).toMatchObject({
+        state: "failed",
+        reason: expect.stringMatching(/^why; then leaving the hub failed: .*ledger_gone/),
+      });
+    },
+  );
+
   test.each(["superseded", "aborted"] as const)("deploys nothing when %s while it waits for the hub", async (kind) => {
     const driven = await rollout({ acquireHub: lookTimes(3, { kind, reason: "why" }) });
     expect(namesOf(driven)).toEqual([...Array<string>(4).fill("acquireHub"), "leaveRollout"]);

@@ -55,10 +55,14 @@ export function emptyLedger(product: string, hub: string): Ledger {
   return { product, hub, live: [] };
 }
 
-/** Replaces or adds one deployment; it keeps the priority under which it was added, since the hub may have it already. */
+/**
+ * Replaces or adds one deployment. It keeps the priority under which it was added, since the hub may have it already,
+ * and every slot that it ever had, whatever has become of the rings: a rollback must reach them all.
+ */
 export function withDeployment(ledger: Ledger, deployment: LiveDeployment): Ledger {
   const known = ledger.live.find(({ id }) => id === deployment.id);
-  const kept = { ...deployment, priority: known?.priority ?? deployment.priority };
+  const slots = [...new Set([...(known?.slots ?? []), ...deployment.slots])].sort();
+  const kept = { ...deployment, priority: known?.priority ?? deployment.priority, slots };
   return { ...ledger, live: [...ledger.live.filter(({ id }) => id !== deployment.id), kept] };
 }
 

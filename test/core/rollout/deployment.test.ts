@@ -132,6 +132,12 @@ describe("the ledger", () => {
     expect(doubtfulDeployments(ledger, "bad")).toEqual(["overtaken", "bad"]);
   });
 
+  test("a rollback covers every slot that a release ever had, also when rings were redrawn meanwhile", () => {
+    let ledger = withDeployment(empty, live("bad", { state: "widening", slots: ["00", "01"] }));
+    ledger = withDeployment(ledger, live("bad", { state: "widening", slots: ["01", "02"] }));
+    expect(exposedSlots(ledger, "bad")).toEqual(["00", "01", "02"]);
+  });
+
   test("retires what the newest release covers but for one, and nothing that it does not cover", () => {
     let ledger = empty;
     ledger = withDeployment(ledger, live("one", { priority: 1 }));
