@@ -14,7 +14,14 @@ export function createByteCache(access: StorageAccess, container: string): ByteC
       : new BlobServiceClient(access.endpoint, access.credential);
   const client = service.getContainerClient(container);
   let created: Promise<unknown> | undefined;
-  const ready = (): Promise<unknown> => (created ??= client.createIfNotExists());
+  const ready = async (): Promise<void> => {
+    created ??= client.createIfNotExists();
+    await created.catch((error: unknown) => {
+      // A failure that passes must not outlast its cause.
+      created = undefined;
+      throw error;
+    });
+  };
 
   return {
     async get(name) {
