@@ -1,6 +1,7 @@
 // The embedded stack: storage, registry, hub and functions host, wired as they would be in Azure, on free ports.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { type AcrTasksOptions, createAcrTasks, type LocalAcrTasks } from "./acr-tasks/acr-tasks.ts";
 import { createAzurite } from "./azurite.ts";
 import { createScaledClock, type Clock, type ClockSettings } from "./clock.ts";
 import { startHostProcess, type HostProcess } from "./host-process.ts";
@@ -19,6 +20,8 @@ export interface StackOptions {
   /** Fixed ports; a free one is taken where none is given. */
   readonly ports?: { readonly functions?: number; readonly registry?: number; readonly hub?: number };
   readonly hub?: Partial<Omit<IotHubOptions, "clock" | "port">>;
+  /** Set: ACR Tasks run beside the registry, and the app is told where. */
+  readonly acrTasks?: Partial<Omit<AcrTasksOptions, "clock" | "registryHost" | "storage" | "folder">>;
   /** More of the hub's entry in lighter.config.json, e.g. its share of the quota. */
   readonly hubRules?: Readonly<Record<string, unknown>>;
   /** The app; this project's functions unless given. */
@@ -32,6 +35,8 @@ export interface Stack {
   readonly clock: Clock;
   readonly registry: LocalRegistry;
   readonly hub: IotHub;
+  /** There when it was asked for. */
+  readonly acrTasks: LocalAcrTasks | undefined;
   /** The connection string of the storage that the app uses. */
   readonly storage: string;
   readonly host: HostProcess;
@@ -79,6 +84,18 @@ export async function createStack(options: StackOptions): Promise<Stack> {
       () => registry.close(),
     );
 
+    const acrTasks =
+      options.acrTasks === undefined
+        ? undefined
+        : await createAcrTasks({
+            clock,
+            registryHost: registry.host,
+            storage: azurite.connectionString,
+            folder: join(folder, "acr-tasks"),
+            ...options.acrTasks,
+          });
+    if (acrTasks !== undefined) closers.push(() => acrTasks.close());
+
     const configFile = join(folder, "lighter.config.json");
     const config = {
       hubs: [{ name: HUB_NAME, connectionSetting: "IOTHUB_MAIN", ...options.hubRules }],
@@ -97,6 +114,7 @@ export async function createStack(options: StackOptions): Promise<Stack> {
         LIGHTER_CONFIG: configFile,
         IOTHUB_MAIN: hub.connectionString,
         LIGHTER_CLOCK: JSON.stringify(clockSettings),
+        ...(acrTasks === undefined ? {} : acrTasksSettings(acrTasks)),
         ...options.settings,
       },
       storageFile: join(folder, "functions-host.sqlite"),
@@ -116,6 +134,7 @@ export async function createStack(options: StackOptions): Promise<Stack> {
       clock,
       registry,
       hub,
+      acrTasks,
       storage: azurite.connectionString,
       host,
       logFile,
@@ -134,4 +153,14 @@ export async function createStack(options: StackOptions): Promise<Stack> {
     await close();
     throw error;
   }
+}
+
+/** App settings that lead to ACR Tasks. */
+function acrTasksSettings({ url, subscriptionId, resourceGroup, registryName }: LocalAcrTasks): Record<string, string> {
+  return {
+    ACR_TASKS_ENDPOINT: url,
+    ACR_TASKS_SUBSCRIPTION_ID: subscriptionId,
+    ACR_TASKS_RESOURCE_GROUP: resourceGroup,
+    ACR_TASKS_REGISTRY: registryName,
+  };
 }

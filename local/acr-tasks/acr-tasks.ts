@@ -31,7 +31,10 @@ export interface AcrTasksOptions {
   readonly commands?: StepCommands;
   /** Entra tokens that the service holds for identities; a registry without authentication needs none. */
   readonly identities?: IdentityTokens;
-  /** Which Dockerfile executor: `buildah`, the small `own` one, or (`auto`, default) buildah where it is installed. */
+  /**
+   * Which Dockerfile executor: `buildah`, the small `own` one, or (`auto`, default) buildah where it is installed and
+   * this process is root, as mounting takes.
+   */
   readonly executor?: "auto" | "buildah" | "own";
   /** The registry's place in ARM; there are defaults. */
   readonly subscriptionId?: string;
@@ -74,7 +77,6 @@ export interface LocalAcrTasks {
   close(): Promise<void>;
 }
 
-const CONTAINER = "acr-tasks";
 const SUBSCRIPTION = "00000000-0000-4000-8000-000000000000";
 
 /** Starts the service on 127.0.0.1; its runs and tasks live in memory. @throws Error when the asked executor is missing */
@@ -91,7 +93,8 @@ export async function createAcrTasks(options: AcrTasksOptions): Promise<LocalAcr
 
   const storage = await createTaskStorage({
     service: BlobServiceClient.fromConnectionString(options.storage),
-    container: CONTAINER,
+    // Run ids begin anew with every service, so that a shared container would show logs of another.
+    container: `container-${createId().replaceAll("-", "")}`,
     now: () => clock.now(),
     createId,
   });
@@ -163,7 +166,8 @@ export async function createAcrTasks(options: AcrTasksOptions): Promise<LocalAcr
 }
 
 function chooseExecutor(executor: "auto" | "buildah" | "own"): CreateImageBuilder {
-  const buildah = executor === "own" ? undefined : findBuildah();
+  const wanted = executor === "buildah" || (executor === "auto" && process.getuid?.() === 0);
+  const buildah = wanted ? findBuildah() : undefined;
   if (executor === "buildah" && buildah === undefined) throw new Error("buildah is not installed");
   return buildah === undefined ? createOwnBuilder : createBuildahBuilder(buildah);
 }

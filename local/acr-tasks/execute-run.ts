@@ -140,7 +140,16 @@ async function attempt(
     log.line(error.message);
     return { status: "Failed", errorMessage: "failed during run, err: exit status 1", outputImages: [] };
   } finally {
-    if (!options.keepFolders) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+    if (!options.keepFolders) removeFolder(folder);
+  }
+}
+
+/** What cannot be removed stays: that is no reason for a run to end otherwise than it did. */
+function removeFolder(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  } catch (error) {
+    process.emitWarning(`${folder} stays: ${String(error)}`);
   }
 }
 
@@ -198,10 +207,14 @@ async function carryOut(
     log: log.write,
     failingStep: fault?.kind === "failed" ? (fault.step ?? 0) : undefined,
   };
-  if (request.type === "DockerBuildRequest") return await buildImage(request, context, signal, running, log);
-  const steps = parseTask(fillTask(run, request, options, workspace));
-  running();
-  return await runSteps(steps, context, signal);
+  try {
+    if (request.type === "DockerBuildRequest") return await buildImage(request, context, signal, running, log);
+    const steps = parseTask(fillTask(run, request, options, workspace));
+    running();
+    return await runSteps(steps, context, signal);
+  } finally {
+    await builder.close();
+  }
 }
 
 async function buildImage(

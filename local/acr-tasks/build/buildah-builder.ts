@@ -19,6 +19,21 @@ export function findBuildah(): string | undefined {
   return undefined;
 }
 
+/** Mount points below a folder, the innermost first; none on systems without /proc. */
+function listMounts(folder: string): string[] {
+  let mounts: string;
+  try {
+    mounts = readFileSync("/proc/self/mounts", "utf8");
+  } catch {
+    return [];
+  }
+  return mounts
+    .split("\n")
+    .map((line) => line.split(" ")[1] ?? "")
+    .filter((target) => target.startsWith(`${folder}/`))
+    .toReversed();
+}
+
 /**
  * Makes builders that run the buildah at `path`. All instructions of the last stage make one layer, and manifests are
  * Docker's, as the agents of ACR Tasks push them.
@@ -79,6 +94,13 @@ export function createBuildahBuilder(path: string): CreateImageBuilder {
         const words = ["push", ...access, "--format=v2s2", "--digestfile", digestFile, name, `docker://${name}`];
         await buildah(words, "PUSH_FAILED", signal);
         return readFileSync(digestFile, "utf8").trim();
+      },
+      async close() {
+        // The overlay driver leaves its folder mounted onto itself, and what was killed leaves its containers mounted.
+        for (const target of listMounts(folder)) {
+          const argv = ["umount", "--lazy", target] as const;
+          await runProgram({ argv, env, cwd: "/", signal: new AbortController().signal, output: () => {} });
+        }
       },
     };
   };

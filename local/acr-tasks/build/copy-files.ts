@@ -41,8 +41,8 @@ export function copyFiles(target: DirectoryNode, request: CopyRequest): Director
   const layer = createDirectory();
   const fresh = (): NonNullable<DirectoryNode["metadata"]> => ({ mode: 0o755, uid: 0, gid: 0, mtimeMs: nowMs });
   const enter = (names: readonly string[]): DirectoryNode => enterLayer(layer, target, names, fresh);
-  const copies = new Map<TreeNode, TreeNode>();
-  /** Hard links stay links: a file is copied once, however many names it has. */
+  /** Hard links below one source stay links: there a file is copied once, however many names it has. */
+  let copies = new Map<TreeNode, TreeNode>();
   const copyOf = (node: Exclude<TreeNode, DirectoryNode>): TreeNode => {
     const copy = copies.get(node) ?? (request.keepOwners ? { ...node } : { ...node, uid: 0, gid: 0 });
     copies.set(node, copy);
@@ -72,6 +72,7 @@ export function copyFiles(target: DirectoryNode, request: CopyRequest): Director
   };
 
   for (const { name, node } of sources) {
+    copies = new Map();
     if (node.type === "directory") {
       const folder = enter(found.names);
       if (node.children.size > 0 || found.node === undefined) touch(folder);

@@ -30,6 +30,8 @@ export interface ImageBuilder {
   build(request: BuildRequest, signal: AbortSignal): Promise<void>;
   /** Pushes an image that was built under this name; returns the digest of its manifest. @throws RunError PUSH_FAILED */
   push(name: string, signal: AbortSignal): Promise<string>;
+  /** Lets go of the folder, so that it can be removed. */
+  close(): Promise<void>;
 }
 
 /** Creates the executor of one run. */

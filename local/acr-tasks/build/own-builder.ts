@@ -64,6 +64,7 @@ export const createOwnBuilder: CreateImageBuilder = ({ folder, authFile, log, no
       await pushImage(image, parseImageName(name, DOCKER_HUB), credentials, signal);
       return image.digest;
     },
+    close: () => Promise.resolve(),
   };
 
   /** Builds stages by index, each once, and only those that are needed. */
