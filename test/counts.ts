@@ -17,6 +17,10 @@ export const FULL_COUNTS = {
   treePairs: 1_000,
   /** Random tar archives through writer and reader. */
   tarArchives: 1_000,
+  /** Dockerfiles for files of random names, read back by an independent parser. */
+  dockerfiles: 5_000,
+  /** Random words through the command, the YAML and the templates of a task. */
+  taskWords: 5_000,
   /** Random schedules of hub observations through a stage's gate. */
   stageSchedules: 1_000,
   /** Random interleavings of writers at the same documents: events, releases, priorities. */

@@ -35,12 +35,13 @@ const MAX_CONTENT_BYTES = 128 * 1024 * 1024;
 
 /**
  * What a path may have, beside `/`. Left out: quotes, backslashes, `$` and backticks, which builders expand in JSON form
- * too, each in its own way; `<` and `>`, which begin here-documents; control characters, line ends among them.
+ * too, each in its own way; `[`, which some builders read as a pattern again after it was taken for itself; `<` and `>`,
+ * which begin here-documents; control characters, line ends among them.
  */
-const PATH = /^[\p{L}\p{M}\p{N} _.,:;=@%+~^!#&|(){}[\]*?/-]+$/u;
-/** Blanks at the ends of a name, and lone surrogates, are not worth finding out about. */
+const PATH = /^[\p{L}\p{M}\p{N} _.,:;=@%+~^!#&|(){}\]*?/-]+$/u;
+/** Blanks at the ends of a name are not worth finding out about. */
 const ODD_BLANKS = /(?:^|\/) | (?:\/|$)/;
-const GLOB = /[[*?]/g;
+const GLOB = /[*?]/g;
 
 /**
  * Plans the Dockerfile for a delta.

@@ -62,7 +62,10 @@ describe("a call", () => {
   test("loads its identity when it is needed, and again when that failed", async () => {
     let loaded = 0;
     const client = createAcrTasksClient({
-      ...{ endpoint: service.url, subscriptionId: SUBSCRIPTION, resourceGroup: "g", registryName: "r" },
+      endpoint: service.url,
+      subscriptionId: SUBSCRIPTION,
+      resourceGroup: "g",
+      registryName: "r",
       credential: async () => {
         loaded += 1;
         if (loaded === 1) throw new Error("no metadata service yet");
