@@ -32,7 +32,7 @@ export async function createAzurite({ folder }: { readonly folder: string }): Pr
   });
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   let errors = "";
-  child.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (errors = (errors + chunk.toString()).slice(-2_000)));
 
   const endpoints = new Map<string, string>();
   await new Promise<void>((resolve, reject) => {

@@ -1,5 +1,5 @@
 // The functions host as a child process that can be killed and started again on the same port and history.
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { extname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -47,9 +47,10 @@ export async function startHostProcess({ logFile, ...options }: HostProcessOptio
 
   async function start(port: number): Promise<Started> {
     const started = spawn(process.execPath, ["--enable-source-maps", script, "--options", "-"], {
-      stdio: ["pipe", "pipe", "pipe"],
+      // Over the fourth channel nothing is said: its end tells the host that this process is gone.
+      stdio: ["pipe", "pipe", "pipe", "ipc"],
       cwd: options.app.folder,
-    });
+    }) as ChildProcessWithoutNullStreams;
     child = started;
     exited = new Promise((resolve) => started.once("exit", () => resolve()));
     let tail = "";

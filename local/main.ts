@@ -36,16 +36,19 @@ function asked(): Promise<void> {
 const given = values.folder;
 const folder = given ?? mkdtempSync(join(tmpdir(), "lighter-"));
 const ended = asked();
+const interruption = new AbortController();
+void ended.then(() => interruption.abort(new Error("interrupted")));
 try {
   if (positionals[0] === "demo") {
-    const demo = await Promise.race([
-      runDemo({ folder, seed: Number(values.seed), timeScale: Number(values["time-scale"] ?? 300), report }),
-      ended.then(() => undefined),
-    ]);
-    if (demo !== undefined) {
-      if (values.stay) await ended;
-      await demo.close();
-    }
+    const demo = await runDemo({
+      folder,
+      seed: Number(values.seed),
+      timeScale: Number(values["time-scale"] ?? 300),
+      report,
+      signal: interruption.signal,
+    });
+    if (values.stay) await ended;
+    await demo.close();
   } else {
     const up = await startUp({
       folder,

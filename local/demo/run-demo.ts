@@ -18,6 +18,8 @@ export interface DemoOptions {
   readonly dependencyFiles?: number;
   readonly dependencyBytes?: number;
   readonly report: (event: DemoEvent) => void;
+  /** Ends it at any point; what has been started is closed first. */
+  readonly signal?: AbortSignal;
 }
 
 /** A demo that ran; its stack stays up until it is closed. */
@@ -113,15 +115,39 @@ function priceOf(bytes: number): string {
 
 /**
  * Runs the demo.
- * @throws LighterError DEMO_FAILED when a release does not end as it must
+ * @throws LighterError DEMO_FAILED when a release does not end as it must; the signal's reason when it is aborted
  */
 export async function runDemo(options: DemoOptions): Promise<Demo> {
-  const { folder, report } = options;
-  const seconds: Record<string, number> = {};
+  const { signal } = options;
   const closers: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
-    for (const end of closers.splice(0).toReversed()) await end();
+    for (let end = closers.pop(); end !== undefined; end = closers.pop()) await end();
   };
+  try {
+    const played = play(options, (end) => closers.push(end));
+    const { result, stack } = await (signal === undefined ? played : Promise.race([played, rejectOnAbort(signal)]));
+    return { result, stack, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  });
+}
+
+/** Plays the three releases; whatever it starts is given to `onClose` as soon as it is on its way. */
+async function play(
+  options: DemoOptions,
+  onClose: (end: () => Promise<void>) => void,
+): Promise<Pick<Demo, "result" | "stack">> {
+  const { folder, report, signal } = options;
+  const seconds: Record<string, number> = {};
 
   async function timed<T>(step: DemoStep, work: () => Promise<T>): Promise<T> {
     const startedAt = performance.now();
@@ -133,99 +159,96 @@ export async function runDemo(options: DemoOptions): Promise<Demo> {
   }
 
   const startedAt = performance.now();
-  try {
-    // The images are built while the stack starts: the one needs the processors, the other waits for processes.
-    const [stack, images] = await Promise.all([
-      timed("stack", () => startStack(options)),
-      timed("images", () =>
-        buildDemoImages({
-          folder: join(folder, "images"),
-          nodeModulesFolder: join(findProjectFolder(), "node_modules"),
-          seed: options.seed,
-          onProgress: (progress) => report({ type: "progress", ...progress }),
-          ...(options.dependencyFiles === undefined ? {} : { dependencyFiles: options.dependencyFiles }),
-          ...(options.dependencyBytes === undefined ? {} : { dependencyBytes: options.dependencyBytes }),
-        }),
-      ),
-    ]);
-    closers.push(() => stack.close());
-    const push = (version: DemoVersion): Promise<unknown> =>
-      images.push(version, { registryUrl: stack.registry.url, repository: REPOSITORY });
-    const received = (device: string): number => stack.registry.traffic(device).responseBytes;
+  // The images are built while the stack starts: the one needs the processors, the other waits for processes.
+  const starting = timed("stack", () => startStack(options));
+  onClose(async () => (await starting.catch(() => undefined))?.close());
+  const [stack, images] = await Promise.all([
+    starting,
+    timed("images", () =>
+      buildDemoImages({
+        folder: join(folder, "images"),
+        nodeModulesFolder: join(findProjectFolder(), "node_modules"),
+        seed: options.seed,
+        onProgress: (progress) => report({ type: "progress", ...progress }),
+        ...(options.dependencyFiles === undefined ? {} : { dependencyFiles: options.dependencyFiles }),
+        ...(options.dependencyBytes === undefined ? {} : { dependencyBytes: options.dependencyBytes }),
+      }),
+    ),
+  ]);
+  signal?.throwIfAborted();
+  const push = (version: DemoVersion): Promise<unknown> =>
+    images.push(version, { registryUrl: stack.registry.url, repository: REPOSITORY });
+  const received = (device: string): number => stack.registry.traffic(device).responseBytes;
 
-    const devices = new Map<string, EdgeDevice>();
-    for (const deviceId of [...CANARIES, ...OTHERS]) {
-      const device = createEdgeDevice({
-        deviceId,
-        gateway: stack.hub.devices,
-        clock: stack.clock,
-        folder: join(folder, "devices", deviceId),
-        killAfterMs: 2_000,
-      });
-      closers.push(() => device.close());
-      devices.set(deviceId, device);
-    }
-
-    await timed("release 1", async () => {
-      await stack.call("POST", `products/${PRODUCT}/baseline`, { absent: true });
-      await push(1);
-      requireState(await waitForRelease(stack, "1", report), "completed");
+  const devices = new Map<string, EdgeDevice>();
+  for (const deviceId of [...CANARIES, ...OTHERS]) {
+    const device = createEdgeDevice({
+      deviceId,
+      gateway: stack.hub.devices,
+      clock: stack.clock,
+      folder: join(folder, "devices", deviceId),
+      killAfterMs: 2_000,
     });
-
-    const before = new Map([...devices.keys()].map((device) => [device, received(device)]));
-    const rebased = await timed("release 2", async () => {
-      await push(2);
-      return requireState(await waitForRelease(stack, "2", report), "completed");
-    });
-    const rebasedBytes = Math.max(...[...before].map(([device, bytes]) => received(device) - bytes));
-
-    const fullBytes = await timed("control", async () => {
-      const control = createControlDevice({ deviceId: "control", folder: join(folder, "devices", "control") });
-      await control.pull(`${stack.registry.host}/${REPOSITORY}:1`);
-      const held = received("control");
-      await control.pull(`${stack.registry.host}/${REPOSITORY}:2`);
-      return received("control") - held;
-    });
-
-    const running = (device: string): string => devices.get(device)?.logs(MODULE) ?? "";
-    const beforeCrash = new Map(OTHERS.map((device) => [device, { bytes: received(device), logs: running(device) }]));
-    const crashed = await timed("release 3", async () => {
-      await push(3);
-      return requireState(await waitForRelease(stack, "3", report), "rolled-back");
-    });
-
-    const rollback = crashed.rollouts[HUB_NAME]?.rollback;
-    const result: DemoResult = {
-      device: { fullBytes, rebasedBytes },
-      deltaLayerBytes: rebased.sizes?.deltaLayerBytes ?? 0,
-      verified: rebased.image?.verified ?? "",
-      layers: { candidate: layersOf(images, 2), rebased: rebased.image?.layers ?? 0 },
-      stages: stagesOf(rebased),
-      rollback: {
-        release: crashed.id,
-        state: rollback?.state ?? "",
-        reason: rollback?.reason ?? "",
-        exposedDevices: stagesOf(crashed).at(-1)?.devices ?? 0,
-        bytesBeyondCanary: sum([...beforeCrash].map(([device, { bytes }]) => received(device) - bytes)),
-        untouchedDevices: [...beforeCrash].filter(([device, { logs }]) => running(device) === logs).length,
-        restoredDevices: rollback?.restored ?? 0,
-      },
-      fleet: [1_000, 100_000].map((count) => ({
-        devices: count,
-        fullBytes: fullBytes * count,
-        rebasedBytes: rebasedBytes * count,
-        fullCost: priceOf(fullBytes * count),
-        rebasedCost: priceOf(rebasedBytes * count),
-      })),
-      statusUrl: `${stack.host.url}/api/releases/${rebased.id}?code=${stack.host.key}`,
-      seconds: { ...seconds, total: Math.round((performance.now() - startedAt) / 100) / 10 },
-    };
-    report({ type: "result", result });
-    return { result, stack, close };
-  } catch (error) {
-    await close();
-    throw error;
+    onClose(() => device.close());
+    devices.set(deviceId, device);
   }
+
+  await timed("release 1", async () => {
+    await stack.call("POST", `products/${PRODUCT}/baseline`, { absent: true });
+    await push(1);
+    requireState(await waitForRelease(stack, "1", report), "completed");
+  });
+
+  const before = new Map([...devices.keys()].map((device) => [device, received(device)]));
+  const rebased = await timed("release 2", async () => {
+    await push(2);
+    return requireState(await waitForRelease(stack, "2", report), "completed");
+  });
+  const rebasedBytes = Math.max(...[...before].map(([device, bytes]) => received(device) - bytes));
+
+  const fullBytes = await timed("control", async () => {
+    const control = createControlDevice({ deviceId: "control", folder: join(folder, "devices", "control") });
+    await control.pull(`${stack.registry.host}/${REPOSITORY}:1`);
+    const held = received("control");
+    await control.pull(`${stack.registry.host}/${REPOSITORY}:2`);
+    return received("control") - held;
+  });
+
+  const running = (device: string): string => devices.get(device)?.logs(MODULE) ?? "";
+  const beforeCrash = new Map(OTHERS.map((device) => [device, { bytes: received(device), logs: running(device) }]));
+  const crashed = await timed("release 3", async () => {
+    await push(3);
+    return requireState(await waitForRelease(stack, "3", report), "rolled-back");
+  });
+
+  const rollback = crashed.rollouts[HUB_NAME]?.rollback;
+  const result: DemoResult = {
+    device: { fullBytes, rebasedBytes },
+    deltaLayerBytes: rebased.sizes?.deltaLayerBytes ?? 0,
+    verified: rebased.image?.verified ?? "",
+    layers: { candidate: layersOf(images, 2), rebased: rebased.image?.layers ?? 0 },
+    stages: stagesOf(rebased),
+    rollback: {
+      release: crashed.id,
+      state: rollback?.state ?? "",
+      reason: rollback?.reason ?? "",
+      exposedDevices: stagesOf(crashed).at(-1)?.devices ?? 0,
+      bytesBeyondCanary: sum([...beforeCrash].map(([device, { bytes }]) => received(device) - bytes)),
+      untouchedDevices: [...beforeCrash].filter(([device, { logs }]) => running(device) === logs).length,
+      restoredDevices: rollback?.restored ?? 0,
+    },
+    fleet: [1_000, 100_000].map((count) => ({
+      devices: count,
+      fullBytes: fullBytes * count,
+      rebasedBytes: rebasedBytes * count,
+      fullCost: priceOf(fullBytes * count),
+      rebasedCost: priceOf(rebasedBytes * count),
+    })),
+    statusUrl: `${stack.host.url}/api/releases/${rebased.id}?code=${stack.host.key}`,
+    seconds: { ...seconds, total: Math.round((performance.now() - startedAt) / 100) / 10 },
+  };
+  report({ type: "result", result });
+  return { result, stack };
 }
 
 function startStack({ folder, timeScale }: DemoOptions): Promise<Stack> {

@@ -1,4 +1,4 @@
-// The functions host as a process of its own: options as JSON, its URL as a JSON line, SIGTERM ends it cleanly.
+// The functions host as a process of its own: options as JSON, its URL as a JSON line, ended by SIGTERM or with its parent.
 import { readFileSync } from "node:fs";
 import { pino } from "pino";
 import { z } from "zod";
@@ -72,6 +72,8 @@ async function main(): Promise<void> {
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
+  // Whoever started it with a channel is gone, by whatever end, when the channel closes.
+  if (process.connected) process.once("disconnect", stop);
   process.stdout.write(
     `${JSON.stringify({ url: host.url, pid: process.pid, keys: host.keys, functions: host.functions })}\n`,
   );

@@ -11,7 +11,7 @@ import type { HostKeys } from "../../../local/functions-host/keys.ts";
 import type { HostWarning } from "../../../local/functions-host/warnings.ts";
 
 export const appsFolder: string = join(import.meta.dirname, "apps");
-const mainFile = join(import.meta.dirname, "../../../local/functions-host/main.ts");
+export const mainFile: string = join(import.meta.dirname, "../../../local/functions-host/main.ts");
 
 /** What Durable's HTTP API says of an instance. */
 export interface Status {

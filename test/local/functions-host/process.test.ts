@@ -1,9 +1,11 @@
 // The host as a process: what it refuses at its start, what it keeps over restarts, and streaming.
-import { spawnSync } from "node:child_process";
+import { fork, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
-import { appsFolder, makeFolder, optionsFor, startHost } from "./host-process.ts";
+import { appsFolder, mainFile, makeFolder, optionsFor, startHost } from "./host-process.ts";
 import type { HostProcess } from "./host-process.ts";
 
 const folder = makeFolder();
@@ -84,6 +86,18 @@ describe("the start", () => {
     await stop(host);
     expect(await (await answered).text()).toBe("done");
     expect(host.log).toContainEqual({ hook: "appTerminate" });
+  });
+
+  test("is undone as well when the process that started it with a channel is gone", async () => {
+    const options = optionsFor("http.ts", folder.path, { storageFile: ":memory:" });
+    const child = fork(mainFile, {
+      env: { ...process.env, LIGHTER_FUNCTIONS_HOST: JSON.stringify(options) },
+      stdio: ["ignore", "pipe", "ignore", "ipc"],
+    });
+    const exited = once(child, "exit");
+    await once(child.stdout as Readable, "data");
+    child.disconnect();
+    expect(await exited).toEqual([0, null]);
   });
 
   test("on a file that is no storage is refused", async () => {
