@@ -10,7 +10,7 @@ import type { RebaseEngine } from "./ports/rebase-engine.ts";
 
 export type { ReadProgress } from "./adapters/direct-engine/layer-reader.ts";
 export type { HistoryStep } from "./adapters/direct-engine/push-history.ts";
-export type { HistorySummary, MeasuredPush, SkippedTag } from "./ports/push-history.ts";
+export type { HistorySummary, MeasuredPush } from "./ports/push-history.ts";
 export type { PlanSummary, Verification } from "./ports/rebase-engine.ts";
 
 /** What the image commands need; kept apart from `app.ts` so that a command starts without the cloud's SDKs. */

@@ -1,7 +1,7 @@
 // What the commands on images share: their options, their tools, progress bars, and tables.
 import type { Command } from "commander";
 import type { ImageTools, PlanSummary, Verification } from "../image-tools.ts";
-import { formatBytes, shortenDigest } from "./format.ts";
+import { describePackages, formatBytes, shortenDigest } from "./format.ts";
 import { createPaint, type Paint } from "./paint.ts";
 import { startProgress } from "./progress.ts";
 
@@ -52,7 +52,7 @@ export async function withImageTools<Result>(
   }
 }
 
-/** Prints an outcome: as JSON, or as rows of a table without borders. */
+/** Prints an outcome: as JSON, or as a table of named facts. */
 export async function print(
   value: unknown,
   json: boolean | undefined,
@@ -62,18 +62,18 @@ export async function print(
     process.stdout.write(`${JSON.stringify(value)}\n`);
     return;
   }
-  const { default: Table } = await import("cli-table3");
   const paint = createPaint(process.stdout);
-  const table = new Table({ style: { head: [], border: paint.isColorSupported ? ["gray"] : [] }, wordWrap: true });
-  table.push(...toRows(paint).map(([name, text]) => [paint.bold(name), text]));
-  process.stdout.write(`${table.toString()}\n`);
+  const { columns, isTTY } = process.stdout;
+  process.stdout.write(`${await renderFacts(toRows(paint), paint, isTTY ? columns : undefined)}\n`);
 }
+
+/** How many packages a plan's table names. */
+const MAX_PACKAGES = 20;
 
 /** The rows of a plan. */
 export function planRows(plan: PlanSummary, paint: Paint): (readonly [string, string])[] {
   const { bytes, files, drift, config } = plan;
   const { mtimeOnly, pyc, volatile } = files.ignored;
-  const packages = drift.packages.map(({ name, from, to }) => `${name} ${from ?? "–"} → ${to ?? "–"}`);
   const rows: (readonly [string, string])[] = [
     ["anchor", `${plan.anchor.reference}\n${paint.dim(plan.anchor.digest)}`],
     ["candidate", `${plan.candidate.reference}\n${paint.dim(plan.candidate.digest)}`],
@@ -83,7 +83,7 @@ export function planRows(plan: PlanSummary, paint: Paint): (readonly [string, st
     ["ignored", `${mtimeOnly} by time only, ${pyc} .pyc, ${volatile} volatile`],
     ["drift", drift.class],
   ];
-  if (packages.length > 0) rows.push(["packages", packages.slice(0, 20).join("\n")]);
+  if (drift.packages.length > 0) rows.push(["packages", describePackages(drift, MAX_PACKAGES, "\n")]);
   if (config.changed.length > 0) rows.push(["settings", config.changed.join(", ")]);
   rows.push(["download, whole", formatBytes(bytes.full)]);
   rows.push(["download, rebased", paint.bold(`${bytes.estimated ? "about " : ""}${formatBytes(bytes.delta)}`)]);

@@ -2,7 +2,7 @@
 import type { Savings, TransferCost } from "../core/cost/savings.ts";
 import type { Money, Tariff } from "../core/cost/tariff.ts";
 import type { HistorySummary, MeasuredPush } from "../image-tools.ts";
-import { formatBytes } from "./format.ts";
+import { describePackages, formatBytes } from "./format.ts";
 import { createPaint } from "./paint.ts";
 
 /** All that `lighter savings` found; with `--json` this is printed as it is. */
@@ -76,11 +76,7 @@ export async function printSavings(
 function explain({ outcome, reason, drift, config }: MeasuredPush): string {
   if (outcome === "nothing") return "nothing changed: layers were only built anew";
   if (outcome === "full" && drift.packages.length === 0) return reason;
-  const named = drift.packages
-    .slice(0, MAX_PACKAGES)
-    .map(({ name, from, to }) => `${name} ${from ?? "–"} → ${to ?? "–"}`);
-  const more = drift.packages.length - named.length;
-  const packages = named.length === 0 ? [] : [`${named.join(", ")}${more > 0 ? ` and ${more} more` : ""}`];
+  const packages = drift.packages.length === 0 ? [] : [describePackages(drift, MAX_PACKAGES, ", ")];
   const settings = drift.class === "config" && config.changed.length > 0 ? [config.changed.join(", ")] : [];
   return [drift.class, ...packages, ...settings].join(": ");
 }

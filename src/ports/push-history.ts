@@ -2,7 +2,7 @@
 import type { PlanSummary, ResolvedImage } from "./rebase-engine.ts";
 
 /** Which pushes of which repository, e.g. `fleet.azurecr.io/app`. */
-export interface HistoryRequest {
+interface HistoryRequest {
   readonly repository: string;
   /** How many pushes at most, the newest ones. */
   readonly last: number;

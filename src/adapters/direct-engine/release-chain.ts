@@ -22,7 +22,7 @@ import { draftAtOnce, draftPlanned, estimateDelta, type Draft } from "./summariz
 const MAX_BUILT_BYTES = 256 * 1024 * 1024;
 
 /** What one release of a chain comes to. */
-export type Measurement = Pick<MeasuredPush, "outcome" | "reason" | "bytes" | "files" | "drift" | "config">;
+type Measurement = Pick<MeasuredPush, "outcome" | "reason" | "bytes" | "files" | "drift" | "config">;
 
 /** A device's image over time. */
 export interface ReleaseChain {

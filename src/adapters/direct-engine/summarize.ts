@@ -19,6 +19,8 @@ const NO_FILES: PlanSummary["files"] = {
   ignored: { mtimeOnly: 0, pyc: 0, volatile: 0 },
 };
 
+const NO_CHANGES = { added: [], changed: [], removed: [], packages: [] } as const;
+
 /** The image as asked for, with the digest it has. */
 export function resolved({ reference, digest }: LoadedImage): ResolvedImage {
   return { reference: formatReference(reference), digest };
@@ -30,7 +32,7 @@ export function draftAtOnce(pair: ImagePair): Draft | undefined {
   if (anchor.digest === candidate.digest)
     return draft(pair, "nothing", "the candidate is the anchor", NO_FILES, { class: "none", packages: [] });
   if (shared > 0) return undefined;
-  const { class: drift } = judgeDrift({ added: [], changed: [], removed: [], config: changesOf(pair) });
+  const { class: drift } = judgeDrift({ ...NO_CHANGES, config: changesOf(pair) });
   const reason = "no common layer: only the whole candidate can be released";
   const worst = drift === "config" ? drift : "system";
   return draft(pair, "full", reason, NO_FILES, { class: worst, packages: [] });
@@ -40,7 +42,7 @@ export function draftAtOnce(pair: ImagePair): Draft | undefined {
 export function draftPlanned(planned: PlannedPair): Draft {
   const { plan } = planned;
   const config = changesOf(planned);
-  const drift = judgeDrift({ added: plan.added, changed: plan.changed, removed: plan.removed, config });
+  const drift = judgeDrift({ ...plan, config });
   if (isEmptyDelta(plan.delta) && config.length === 0)
     return draft(planned, "nothing", "no file and no setting differs in anything that counts", plan.files, drift);
   const { added, changed, removed } = plan.files;

@@ -15,8 +15,8 @@ export function indexDelta({ directories, whiteouts, files, specials, links }: D
       ...files.map(place),
       ...specials.map(place),
       ...links.map(({ path, target, entry }): FileEntry => {
-        const { pyc: _pyc, ...facts } = entry;
-        return { ...facts, path, type: "link", size: 0, sha256: "", linkname: target };
+        const { pyc: _pyc, packages: _packages, ...facts } = entry;
+        return { ...facts, path, type: "link", size: 0, sha256: "", linkname: target, deviceMajor: 0, deviceMinor: 0 };
       }),
     ],
   };

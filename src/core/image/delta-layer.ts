@@ -73,7 +73,7 @@ function changed(path: string, entry: FileEntry, got: string): ImageError {
 }
 
 function toHeader(path: string, entry: FileEntry): TarHeader {
-  const { kind: _kind, sha256: _sha256, pyc: _pyc, ...header } = entry;
+  const { kind: _kind, sha256: _sha256, pyc: _pyc, packages: _packages, ...header } = entry;
   return { ...header, path: path === "" ? "./" : path };
 }
 

@@ -1,5 +1,5 @@
 // Drift: what kind of change a candidate brings, told from paths and config fields.
-import { listPackageChanges, type PackageChange } from "./packages.ts";
+import type { PackageChange } from "./packages/package-changes.ts";
 
 /** The kinds of drift, from the least to the most far-reaching; an image's class is the greatest found. */
 const DRIFT_CLASSES = ["none", "model", "code", "dependencies", "system", "config"] as const;
@@ -7,10 +7,11 @@ const DRIFT_CLASSES = ["none", "model", "code", "dependencies", "system", "confi
 /** A kind of drift. */
 type DriftClass = (typeof DRIFT_CLASSES)[number];
 
-/** What changed, by class, and which packages. */
+/** What changed, by class, and which packages; of very many the first, and how many more there are. */
 export interface Drift {
   readonly class: DriftClass;
   readonly packages: readonly PackageChange[];
+  readonly morePackages?: number;
 }
 
 /** One rule: a path (byte string) that matches belongs to the class. */
@@ -38,25 +39,31 @@ const DEFAULT_DRIFT_RULES: readonly DriftRule[] = [
   { class: "system", path: /^var\/(?:lib|cache|log|spool|mail|local|backups)(?:\/|$)/ },
 ];
 
+/** A plan names at most this many packages, so that it fits into records and histories. */
+const MAX_PACKAGES = 200;
+
 /** Fields of an image's config that change how its container runs; labels do not. */
 const RUNTIME_FIELD = /^(?!Labels(?:\.|$))/;
 
-/** What drift is judged by: changed paths (byte strings), and names as `listConfigChanges` gives them. */
+/** What drift is judged by: changed paths (byte strings), names as `listConfigChanges` gives them, and packages. */
 export interface DriftFacts {
   readonly added: readonly string[];
   readonly changed: readonly string[];
   readonly removed: readonly string[];
   readonly config: readonly string[];
+  readonly packages: readonly PackageChange[];
 }
 
 /** Judges a change. */
 export function judgeDrift(facts: DriftFacts, rules: readonly DriftRule[] = DEFAULT_DRIFT_RULES): Drift {
   const found = new Set<DriftClass>(["none"]);
   for (const path of [...facts.added, ...facts.changed, ...facts.removed]) found.add(classOf(path, rules));
+  const more = facts.packages.length - MAX_PACKAGES;
   if (facts.config.some((field) => RUNTIME_FIELD.test(field))) found.add("config");
   return {
     class: DRIFT_CLASSES.findLast((name) => found.has(name)) ?? "none",
-    packages: listPackageChanges(facts.added, facts.removed),
+    packages: facts.packages.slice(0, MAX_PACKAGES),
+    ...(more > 0 ? { morePackages: more } : {}),
   };
 }
 

@@ -1,4 +1,5 @@
 // What an index remembers of each entry of a layer.
+import type { InstalledPackage } from "./packages/installed-package.ts";
 import type { TarHeader } from "./tar/tar-header.ts";
 
 /** What the `.pyc` rule needs of a compiled Python file (PEP 552, timestamp-based). */
@@ -15,6 +16,8 @@ export interface FileEntry extends TarHeader {
   /** sha256 (hex) of a file's content; of other types the empty string. */
   readonly sha256: string;
   readonly pyc?: PycFacts;
+  /** What the file records as installed, if it is the record of a package manager. */
+  readonly packages?: readonly InstalledPackage[];
 }
 
 /** A marker: `whiteout` removes `path` from the layers below, `opaque` removes what they have beneath `path`. */

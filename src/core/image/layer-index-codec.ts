@@ -2,10 +2,11 @@
 import { hash } from "node:crypto";
 import { ImageError } from "./image-error.ts";
 import type { FileEntry, LayerEntry, LayerIndex, MarkerEntry } from "./layer-entry.ts";
+import { ECOSYSTEMS, type InstalledPackage } from "./packages/installed-package.ts";
 import { typeflagOf, typeOf } from "./tar/tar-header.ts";
 
 /** Raised whenever the form or the meaning of an index changes; caches put it into their names. */
-export const INDEX_VERSION = 1;
+export const INDEX_VERSION = 2;
 
 const MAGIC = Buffer.from([0x4c, 0x4c, 0x49, INDEX_VERSION]);
 const CHECKSUM_BYTES = 16;
@@ -13,6 +14,7 @@ const MARKERS: readonly MarkerEntry["kind"][] = ["whiteout", "opaque", "bookkeep
 const HAS_XATTRS = 1;
 const HAS_PYC = 2;
 const HAS_NANOS = 4;
+const HAS_PACKAGES = 8;
 
 /**
  * Writes an index: magic and version, the number of entries, then per entry a kind byte (a marker's number or a tar
@@ -36,9 +38,11 @@ export function encodeLayerIndex({ entries }: LayerIndex): Uint8Array {
 }
 
 function encodeFacts(writer: Writer, entry: FileEntry): void {
-  const { xattrs, pyc } = entry;
+  const { xattrs, pyc, packages } = entry;
   const nanos = entry.mtimeNanos;
-  writer.byte((xattrs ? HAS_XATTRS : 0) | (pyc ? HAS_PYC : 0) | (nanos ? HAS_NANOS : 0));
+  writer.byte(
+    (xattrs ? HAS_XATTRS : 0) | (pyc ? HAS_PYC : 0) | (nanos ? HAS_NANOS : 0) | (packages ? HAS_PACKAGES : 0),
+  );
   writer.varint(entry.mode);
   writer.varint(entry.uid);
   writer.varint(entry.gid);
@@ -63,6 +67,13 @@ function encodeFacts(writer: Writer, entry: FileEntry): void {
   if (pyc) {
     writer.varint(pyc.sourceMtime);
     writer.hex(pyc.sha256);
+  }
+  if (packages) {
+    writer.varint(packages.length);
+    for (const { ecosystem, name, version, build } of packages) {
+      writer.byte(ECOSYSTEMS.indexOf(ecosystem));
+      for (const text of [name, version, build]) writer.text(text);
+    }
   }
 }
 
@@ -110,6 +121,7 @@ function decodeFacts(reader: Reader, path: string, kind: number): FileEntry {
   const deviceMinor = isDevice ? reader.varint() : 0;
   const xattrs = flags & HAS_XATTRS ? decodeXattrs(reader) : undefined;
   const pyc = flags & HAS_PYC ? { sourceMtime: reader.varint(), sha256: reader.hex() } : undefined;
+  const packages = flags & HAS_PACKAGES ? decodePackages(reader) : undefined;
   return {
     kind: "entry",
     path,
@@ -126,6 +138,7 @@ function decodeFacts(reader: Reader, path: string, kind: number): FileEntry {
     sha256,
     ...(xattrs === undefined ? {} : { xattrs }),
     ...(pyc === undefined ? {} : { pyc }),
+    ...(packages === undefined ? {} : { packages }),
   };
 }
 
@@ -133,6 +146,16 @@ function decodeXattrs(reader: Reader): Record<string, string> {
   const pairs: [string, string][] = [];
   for (let left = reader.varint(); left > 0; left--) pairs.push([reader.text(), reader.text()]);
   return Object.fromEntries(pairs);
+}
+
+function decodePackages(reader: Reader): InstalledPackage[] {
+  const packages: InstalledPackage[] = [];
+  for (let left = reader.varint(); left > 0; left--) {
+    const ecosystem = ECOSYSTEMS[reader.byte()];
+    if (ecosystem === undefined) throw unreadable("an unknown ecosystem");
+    packages.push({ ecosystem, name: reader.text(), version: reader.text(), build: reader.text() });
+  }
+  return packages;
 }
 
 function sharedPrefixLength(left: string, right: string): number {

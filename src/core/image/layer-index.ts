@@ -2,6 +2,8 @@
 import { createHash, hash, type Hash } from "node:crypto";
 import { cleanPath, meaningOf } from "./entry-path.ts";
 import type { FileEntry, LayerEntry, LayerIndex, PycFacts } from "./layer-entry.ts";
+import type { InstalledPackage, PackageRecords } from "./packages/installed-package.ts";
+import { findRecords, MAX_RECORD_BYTES } from "./packages/package-records.ts";
 import { createTarReader, type TarReader } from "./tar/tar-reader.ts";
 import { tarError, type TarHeader } from "./tar/tar-header.ts";
 
@@ -24,6 +26,8 @@ export interface IndexOptions {
 const MAX_ENTRIES = 4_000_000;
 /** The `.pyc` rule is not applied to files beyond this size; real ones are hundreds of kilobytes at most. */
 const MAX_PYC_BYTES = 8 * 1024 * 1024;
+/** No more packages than this are remembered of a layer, so that records cannot swell its index. */
+const MAX_PACKAGES = 200_000;
 /** PEP 552: magic, flags, source mtime, source size. */
 const PYC_HEADER_BYTES = 16;
 const ZEROS = Buffer.alloc(4);
@@ -46,6 +50,8 @@ function createIndexer(entries: LayerEntry[], { subject, keep }: IndexOptions): 
   let header: TarHeader | undefined;
   let isGathered = false;
   let isPyc = false;
+  let records: PackageRecords | undefined;
+  let packagesLeft = MAX_PACKAGES;
   let whole: Buffer | undefined;
   let hasher: Hash | undefined;
   let pieces: Buffer[] | undefined;
@@ -57,7 +63,8 @@ function createIndexer(entries: LayerEntry[], { subject, keep }: IndexOptions): 
         header = next;
         whole = hasher = pieces = undefined;
         isPyc = next.type === "file" && next.path.endsWith(".pyc") && next.size <= MAX_PYC_BYTES;
-        isGathered = isPyc || (keep !== undefined && next.size <= keep.maxBytes);
+        records = next.type === "file" && next.size <= MAX_RECORD_BYTES ? findRecords(next.path) : undefined;
+        isGathered = isPyc || records !== undefined || (keep !== undefined && next.size <= keep.maxBytes);
       },
       content(piece) {
         if (piece.length === header?.size) {
@@ -73,7 +80,9 @@ function createIndexer(entries: LayerEntry[], { subject, keep }: IndexOptions): 
         const isFile = header.type === "file";
         const content = whole ?? (pieces === undefined ? EMPTY : Buffer.concat(pieces, header.size));
         const sha256 = isFile ? (hasher?.digest("hex") ?? hash("sha256", content, "hex")) : "";
-        const entry = toEntry(header, sha256, isPyc ? content : undefined, subject);
+        const packages = records?.read(content.toString("utf8"), header.path).slice(0, packagesLeft);
+        packagesLeft -= packages?.length ?? 0;
+        const entry = toEntry(header, { sha256, pyc: isPyc ? content : undefined, packages }, subject);
         entries.push(entry);
         if (entry.kind === "entry" && keep !== undefined)
           keep.offer(entry, isFile && entry.size <= keep.maxBytes ? content : undefined);
@@ -83,7 +92,14 @@ function createIndexer(entries: LayerEntry[], { subject, keep }: IndexOptions): 
   );
 }
 
-function toEntry(header: TarHeader, sha256: string, pyc: Buffer | undefined, subject: string): LayerEntry {
+/** What an entry's content comes to. */
+interface ContentFacts {
+  readonly sha256: string;
+  readonly pyc: Buffer | undefined;
+  readonly packages: readonly InstalledPackage[] | undefined;
+}
+
+function toEntry(header: TarHeader, { sha256, pyc, packages }: ContentFacts, subject: string): LayerEntry {
   const path = cleanPath(header.path, subject);
   const meaning = meaningOf(path, subject);
   if (meaning.kind !== "entry") return meaning.kind === "bookkeeping" ? { kind: "bookkeeping", path } : meaning;
@@ -108,6 +124,7 @@ function toEntry(header: TarHeader, sha256: string, pyc: Buffer | undefined, sub
     sha256,
     ...(xattrs === undefined ? {} : { xattrs }),
     ...(facts === undefined ? {} : { pyc: facts }),
+    ...(packages === undefined || packages.length === 0 ? {} : { packages }),
   };
 }
 

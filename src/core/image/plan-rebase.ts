@@ -4,10 +4,11 @@ import type { ContentRules } from "./content-rules.ts";
 import { layOutDelta, type DeltaEntries } from "./delta-entries.ts";
 import { displayPath } from "./entry-path.ts";
 import type { LayerIndex } from "./layer-entry.ts";
-import { stackLayers } from "./overlay.ts";
+import { findNode, stackLayers } from "./overlay.ts";
+import { isPackageList, listPackageChanges, type PackageChange } from "./packages/package-changes.ts";
 import { settleDifferences } from "./settle-differences.ts";
 
-/** When shared layers are read: `needed`, where the outcome depends on them; `always`, so that nothing is shipped that they already hold. */
+/** When shared layers are read: `needed`, where the outcome depends on them, what packages changed included; `always`, so that nothing is shipped that they already hold. */
 export type ReadBase = "needed" | "always";
 
 /** The layers of two images that have their lowest `shared` layers in common. */
@@ -39,6 +40,7 @@ export interface FilePlan {
   };
   /** Bytes of content that the delta ships. */
   readonly contentBytes: number;
+  readonly packages: readonly PackageChange[];
 }
 
 /** The plan, or the number of the shared layer to be indexed first, because `path` depends on it. */
@@ -63,6 +65,8 @@ export function planRebase(input: RebaseInput): RebasePlan {
   if (comparison.unknown !== undefined) return { needs: firstLayer - 1, path: displayPath(comparison.unknown) };
 
   const { shipped, removed, ignored } = settleDifferences(comparison.differences, anchorOverlay, candidateOverlay);
+  const list = complete ? undefined : shipped.find(({ path, anchor }) => anchor === undefined && isPackageList(path));
+  if (list !== undefined) return { needs: firstLayer - 1, path: displayPath(list.path) };
   const delta = layOutDelta(shipped, removed, candidateOverlay, candidateLayers, firstLayer);
   const added = shipped.filter(({ change }) => change === "added");
   const changed = shipped.filter(({ change }) => change === "changed");
@@ -76,6 +80,11 @@ export function planRebase(input: RebaseInput): RebasePlan {
     removed: paths(removed),
     files: { added: countFiles(added), changed: countFiles(changed), removed: countFiles(removed), ignored },
     contentBytes: delta.files.reduce((sum, { entry }) => sum + entry.size, 0),
+    packages: listPackageChanges(
+      shipped,
+      removed,
+      (path) => findNode(candidateOverlay.root, path)?.entry?.packages ?? [],
+    ),
   };
   return { needs: undefined, plan };
 }

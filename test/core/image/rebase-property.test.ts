@@ -5,6 +5,7 @@ import { extractFiles, writeDeltaTar } from "../../../src/core/image/delta-layer
 import type { LayerIndex } from "../../../src/core/image/layer-entry.ts";
 import { decodeLayerIndex, encodeLayerIndex } from "../../../src/core/image/layer-index-codec.ts";
 import { indexTar } from "../../../src/core/image/layer-index.ts";
+import { indexDelta } from "../../../src/core/image/delta-index.ts";
 import { planRebase, type FilePlan, type ReadBase } from "../../../src/core/image/plan-rebase.ts";
 import { count } from "../../counts.ts";
 import { packModel, unpackModel } from "./model-tar.ts";
@@ -103,6 +104,16 @@ describe("a delta between random images", () => {
         }
       }),
       { numRuns: count("treePairs"), seed: SEED + 1 },
+    );
+  });
+
+  test("has the index that its plan foretells", async () => {
+    await fc.assert(
+      fc.asyncProperty(recipe, async (steps) => {
+        const { planned, tar } = await rebase(steps, "needed");
+        expect(indexDelta(planned.delta)).toEqual(await index(tar));
+      }),
+      { numRuns: count("treePairs"), seed: SEED + 3 },
     );
   });
 
