@@ -1,11 +1,13 @@
 // All activities, made from their ports, and the form in which their results enter a durable history.
 import { isLighterError } from "../core/errors.ts";
 import type { ActivityPorts } from "./ports.ts";
-import { createPreparationActivities, createReleaseBook, type PreparationActivities } from "./preparation.ts";
+import { createPreparationActivities, type PreparationActivities } from "./preparation.ts";
+import { createReleaseBook } from "./release-book.ts";
+import { createRollbackActivities, type RollbackActivities } from "./rollback.ts";
 import { createRolloutActivities, type RolloutActivities } from "./rollout.ts";
 
 /** Every activity by the name under which orchestrations call it. */
-export type Activities = PreparationActivities & RolloutActivities;
+export type Activities = PreparationActivities & RolloutActivities & RollbackActivities;
 
 /** What an activity returns to its orchestration: its value, or an error that trying again would not mend. */
 export type ActivityResult<T> =
@@ -15,7 +17,11 @@ export type ActivityResult<T> =
 /** Creates all activities. */
 export function createActivities(ports: ActivityPorts): Activities {
   const book = createReleaseBook(ports);
-  return { ...createPreparationActivities(ports, book), ...createRolloutActivities(ports, book) };
+  return {
+    ...createPreparationActivities(ports, book),
+    ...createRolloutActivities(ports, book),
+    ...createRollbackActivities(ports, book),
+  };
 }
 
 /**

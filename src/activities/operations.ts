@@ -8,7 +8,7 @@ import { findModule } from "../core/rollout/baseline.ts";
 import { emptyLedger, LedgerError, type Baseline } from "../core/rollout/ledger.ts";
 import { updateDocument } from "./documents.ts";
 import type { ActivityPorts } from "./ports.ts";
-import { createReleaseBook } from "./preparation.ts";
+import { createReleaseBook } from "./release-book.ts";
 
 /** A page of releases, newest first. */
 export interface ReleasePage {

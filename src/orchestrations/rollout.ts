@@ -1,6 +1,7 @@
 // The rollout of one release on one hub: ring after ring, and back again when a gate fails.
 import type { OrchestrationContext } from "durable-functions";
-import type { Acquisition, RestoreOutcome, Slotting, StageOutcome } from "../activities/rollout.ts";
+import type { RestoreOutcome } from "../activities/rollback.ts";
+import type { Acquisition, Slotting, StageOutcome } from "../activities/rollout.ts";
 import type { ReleaseId } from "../core/release/intake.ts";
 import { callActivity, messageOf, nowOf, type Steps } from "./call.ts";
 import { watchInstance } from "./instance-ids.ts";

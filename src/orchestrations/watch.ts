@@ -1,6 +1,6 @@
 // Long polling: looks by an activity, waits for a timer or a wake-up, and continues as new, so that history stays short.
 import type { OrchestrationContext } from "durable-functions";
-import type { Look } from "../activities/rollout.ts";
+import type { Look } from "../activities/hub-book.ts";
 import { callActivity, nowOf, type Steps } from "./call.ts";
 
 /** The name under which it is registered. */

@@ -1,7 +1,7 @@
 // Every activity run twice, twice at once, or cut off after any of its effects and repeated: the same end every time.
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Activities } from "../../src/activities/index.ts";
-import type { Look } from "../../src/activities/rollout.ts";
+import type { Look } from "../../src/activities/hub-book.ts";
 import type { LayerTask } from "../../src/ports/rebase-engine.ts";
 import { createCutter, createMemoryWorld, CutOff, describeWorld, type World } from "../support/memory-world.ts";
 
