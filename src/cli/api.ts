@@ -48,6 +48,14 @@ export async function callApi(options: ApiOptions, method: string, path: string,
       want: "the URL that `lighter up` printed, or your function app's",
     });
   }
+  if (!/^https?:/.test(root) || !URL.canParse(root)) {
+    throw new LighterError("API_MISSING", {
+      operation: "find backend",
+      subject: "--api",
+      got: root,
+      want: "a URL, e.g. https://lighter.azurewebsites.net/api",
+    });
+  }
   const url = new URL(path, root.endsWith("/") ? root : `${root}/`);
   let response: Response;
   try {
@@ -67,11 +75,19 @@ export async function callApi(options: ApiOptions, method: string, path: string,
   }
   const text = await response.text();
   if (response.ok) return text === "" ? undefined : JSON.parse(text);
+  if (response.status === 401) {
+    throw new ApiError(401, "HTTP_401", {
+      operation: method,
+      subject: url.pathname,
+      got: key === undefined ? "401, no key was given" : "401, the key does not open it",
+      want: "a function or host key by --key or LIGHTER_KEY",
+    });
+  }
   const problem = readProblem(text);
   throw new ApiError(response.status, problem.title ?? `HTTP_${response.status}`, {
     operation: method,
     subject: url.pathname,
-    got: problem.detail ?? `${response.status} ${text.slice(0, 200)}`,
+    got: `${response.status} ${problem.detail ?? text.slice(0, 200)}`.trim(),
   });
 }
 

@@ -68,7 +68,7 @@ export async function printDemoResult(
     ]);
   }
 
-  const facts = new Table({ style, wordWrap: true, colWidths: [14, 64] });
+  const facts = new Table({ style, wordWrap: true, colWidths: [14, 63] });
   facts.push(
     [
       "delta layer",

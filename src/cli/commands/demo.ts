@@ -1,5 +1,6 @@
 // `lighter demo`: plays the main job on the embedded stack and prints what it saved.
 import type { Command } from "commander";
+import { positiveNumber, wholeNumber } from "../arguments.ts";
 import { EXIT } from "../exit.ts";
 import { formatBytes } from "../format.ts";
 import { startLocalProcess } from "../local-process.ts";
@@ -8,8 +9,8 @@ import { printDemoResult, type DemoResult } from "../demo-result.ts";
 
 interface DemoOptions {
   readonly once?: boolean;
-  readonly seed: string;
-  readonly timeScale: string;
+  readonly seed: number;
+  readonly timeScale: number;
   readonly json?: boolean;
 }
 
@@ -76,17 +77,22 @@ export function addDemoCommand(program: Command): void {
     .command("demo")
     .description("push three versions of an image to a small fleet and see what each costs its devices")
     .option("--once", "end when done, also on a terminal")
-    .option("--seed <n>", "seed of the generated content", "1")
-    .option("--time-scale <n>", "seconds of the stack's clock per second; a rollout takes hours of it", "300")
+    .option("--seed <n>", "seed of the generated content", wholeNumber(0, 2 ** 32 - 1), 1)
+    .option(
+      "--time-scale <n>",
+      "seconds of the stack's clock per second; a rollout takes hours of it",
+      positiveNumber,
+      300,
+    )
     .option("--json", "print one JSON object on the last line")
     .action(async (options: DemoOptions) => {
       const stay = options.once !== true && options.json !== true && process.stdout.isTTY;
       const child = startLocalProcess([
         "demo",
         "--seed",
-        options.seed,
+        String(options.seed),
         "--time-scale",
-        options.timeScale,
+        String(options.timeScale),
         ...(stay ? ["--stay"] : []),
       ]);
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => child.stop());

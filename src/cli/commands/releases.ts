@@ -1,6 +1,7 @@
 // `lighter releases` and `lighter status`: what was released, how far it is, and what it waits for.
 import type { Command } from "commander";
 import type { ReleaseView } from "../../core/release/view.ts";
+import { wholeNumber } from "../arguments.ts";
 import { addApiOptions, callApi, type ApiOptions } from "../api.ts";
 import { formatBytes } from "../format.ts";
 import { print } from "../image-command.ts";
@@ -58,9 +59,9 @@ export function addReleasesCommand(program: Command): void {
   const command = program
     .command("releases")
     .description("list releases, newest first")
-    .option("--limit <n>", "how many, at most 100", "20");
-  addApiOptions(command).action(async (options: ApiOptions & { readonly limit: string }) => {
-    const path = `releases?limit=${encodeURIComponent(options.limit)}`;
+    .option("--limit <n>", "how many", wholeNumber(1, 100), 20);
+  addApiOptions(command).action(async (options: ApiOptions & { readonly limit: number }) => {
+    const path = `releases?limit=${options.limit}`;
     const page = (await callApi(options, "GET", path)) as { readonly releases: readonly ReleaseView[] };
     await print(page, options.json, (paint) =>
       page.releases.length === 0

@@ -1,9 +1,10 @@
 // `lighter savings`: what past pushes of a repository cost devices, and what they would have cost rebased.
 import { readFile } from "node:fs/promises";
-import { InvalidArgumentError, type Command } from "commander";
+import type { Command } from "commander";
 import { priceSavings } from "../../core/cost/savings.ts";
 import { parseTariff, TariffError } from "../../core/cost/tariff-schema.ts";
 import type { Tariff } from "../../core/cost/tariff.ts";
+import { wholeNumber } from "../arguments.ts";
 import { EXIT } from "../exit.ts";
 import { addImageOptions, platformOf, withImageTools, type ImageOptions } from "../image-command.ts";
 import { printSavings, type SavingsReport } from "../savings-report.ts";
@@ -21,8 +22,8 @@ export function addSavingsCommand(program: Command): void {
     .command("savings")
     .description("say what past pushes cost devices, and what they would have cost rebased; writes nothing")
     .argument("<repository>", "repository on any registry, e.g. fleet.azurecr.io/app")
-    .option("--last <n>", "how many pushes, the newest ones", parseCount, 10)
-    .option("--devices <n>", "how many devices pull each push", parseCount, 1000)
+    .option("--last <n>", "how many pushes, the newest ones", wholeNumber(1), 10)
+    .option("--devices <n>", "how many devices pull each push", wholeNumber(1), 1000)
     .option("--tariff <price>", "price per GB, or a JSON file with a tariff", "24")
     .option("--tags <pattern>", "only tags like this, e.g. 'v2.*'");
   addImageOptions(command).action(async (repository: string, options: SavingsOptions) => {
@@ -45,12 +46,6 @@ export function addSavingsCommand(program: Command): void {
     await printSavings(report, options.json, process.stdout);
     if (pushes.length === 0) process.exitCode = EXIT.no;
   });
-}
-
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (/^\d+$/.test(text) && count >= 1 && Number.isSafeInteger(count)) return count;
-  throw new InvalidArgumentError("want a whole number from 1.");
 }
 
 /** @throws TariffError TARIFF_INVALID */

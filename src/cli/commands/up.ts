@@ -1,16 +1,17 @@
 // `lighter up`: keeps the embedded stack running, with everything a developer needs to push at it.
 import type { Command } from "commander";
+import { positiveNumber, wholeNumber } from "../arguments.ts";
 import { EXIT } from "../exit.ts";
 import { print } from "../image-command.ts";
 import { startLocalProcess } from "../local-process.ts";
 
 interface UpOptions {
   readonly folder?: string;
-  readonly devices: string;
-  readonly timeScale: string;
-  readonly functionsPort?: string;
-  readonly registryPort?: string;
-  readonly hubPort?: string;
+  readonly devices: number;
+  readonly timeScale: number;
+  readonly functionsPort?: number;
+  readonly registryPort?: number;
+  readonly hubPort?: number;
   readonly json?: boolean;
 }
 
@@ -27,17 +28,19 @@ interface UpEvent {
   readonly folder: string;
 }
 
+const parsePort = wholeNumber(1, 65_535);
+
 /** Adds the command. */
 export function addUpCommand(program: Command): void {
   program
     .command("up")
     .description("run the whole backend here: registry, storage, hub, devices and functions, until Ctrl-C")
     .option("--folder <folder>", "keep data here (default: a temporary folder, removed at the end)")
-    .option("--devices <n>", "devices that really pull and run images", "3")
-    .option("--time-scale <n>", "seconds of the stack's clock per second", "1")
-    .option("--functions-port <port>", "port of the HTTP API (default: a free one)")
-    .option("--registry-port <port>", "port of the registry (default: a free one)")
-    .option("--hub-port <port>", "port of the hub (default: a free one)")
+    .option("--devices <n>", "devices that really pull and run images", wholeNumber(0, 100), 3)
+    .option("--time-scale <n>", "seconds of the stack's clock per second", positiveNumber, 1)
+    .option("--functions-port <port>", "port of the HTTP API (default: a free one)", parsePort)
+    .option("--registry-port <port>", "port of the registry (default: a free one)", parsePort)
+    .option("--hub-port <port>", "port of the hub (default: a free one)", parsePort)
     .option("--json", "print one JSON object when it is up")
     .action(async (options: UpOptions) => {
       const given = [
@@ -47,7 +50,7 @@ export function addUpCommand(program: Command): void {
         ["--functions-port", options.functionsPort],
         ["--registry-port", options.registryPort],
         ["--hub-port", options.hubPort],
-      ].flatMap(([name, value]) => (value === undefined ? [] : [String(name), value]));
+      ].flatMap(([name, value]) => (value === undefined ? [] : [String(name), String(value)]));
       const child = startLocalProcess(["up", ...given]);
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => child.stop());
       for await (const event of child.events) {
@@ -66,7 +69,7 @@ export function addUpCommand(program: Command): void {
           ["folder", facts.folder],
           [
             "first",
-            `export LIGHTER_API=${facts.api} LIGHTER_KEY=${facts.key}\nlighter baseline ${facts.product} --absent`,
+            `export LIGHTER_API=${facts.api} LIGHTER_KEY=${facts.key}\nnpx lighter baseline ${facts.product} --absent`,
           ],
         ]);
       }
