@@ -1,6 +1,7 @@
 // What the commands on images share: their options, their tools, progress bars, and tables.
 import type { Command } from "commander";
 import type { ImageTools, PlanSummary, Verification } from "../image-tools.ts";
+import { renderFacts } from "./facts-table.ts";
 import { describePackages, formatBytes, shortenDigest } from "./format.ts";
 import { createPaint, type Paint } from "./paint.ts";
 import { startProgress } from "./progress.ts";
