@@ -50,6 +50,9 @@ export interface Stack {
 /** The name of the stack's one hub in its configuration. */
 export const HUB_NAME = "main";
 
+/** How far the hub's queries and metrics are behind its twins; the service says up to half an hour, usually less. */
+const HUB_LAG = { queryLagMs: 30_000, metricsLagMs: 5_000 };
+
 /** The folder with this project's package.json and host.json, from the sources or from what was compiled of them. */
 export function findProjectFolder(): string {
   let folder = import.meta.dirname;
@@ -76,7 +79,7 @@ export async function createStack(options: StackOptions): Promise<Stack> {
     const [azurite, registry, hub] = await Promise.all([
       createAzurite({ folder: join(folder, "storage") }),
       createRegistry({ folder: join(folder, "registry"), port: ports.registry ?? 0, clock }),
-      createIotHub({ clock, port: ports.hub ?? 0, ...options.hub }),
+      createIotHub({ clock, port: ports.hub ?? 0, ...HUB_LAG, ...options.hub }),
     ]);
     closers.push(
       () => azurite.close(),

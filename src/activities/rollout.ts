@@ -42,6 +42,7 @@ export type Acquisition =
 /** How far slot assignment has come. */
 interface SlottingState {
   readonly assigned: number;
+  readonly continuation?: string;
 }
 
 /** How slot assignment ended. */
@@ -126,14 +127,14 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
     async assignSlots({ hub, state = { assigned: 0 }, ...step }) {
       const stopped = await findStop(step);
       if (stopped !== undefined) return { kind: "done", outcome: stopped };
-      const given = await ports.hub(hub).fleet.assignSlots(slotOf);
-      const assigned = state.assigned + given.assigned;
-      if (given.complete) return { kind: "done", outcome: { kind: "assigned", assigned } };
+      const { assigned: given, continuation } = await ports.hub(hub).fleet.assignSlots(slotOf, state.continuation);
+      const assigned = state.assigned + given;
+      if (continuation === undefined) return { kind: "done", outcome: { kind: "assigned", assigned } };
       await book.update(step, {
         state: "rolling-out",
         rollout: { hub, state: "running", waitsFor: `slots (${assigned} devices were given one so far)` },
       });
-      return { kind: "wait", state: { assigned }, waitMs: ASSIGN_WAIT_MS };
+      return { kind: "wait", state: { assigned, continuation }, waitMs: ASSIGN_WAIT_MS };
     },
 
     async openRollout({ hub, ...step }) {

@@ -34,10 +34,10 @@ export interface ReportedModule {
   readonly runtimeStatus: string;
 }
 
-/** What one call gave, and whether every device that was there has its slot now. */
+/** What one call gave, and where to go on; no continuation when every device that was there has its slot now. */
 interface SlotAssignment {
   readonly assigned: number;
-  readonly complete: boolean;
+  readonly continuation?: string;
 }
 
 /** The devices of one hub. Conditions are target conditions. */
@@ -47,10 +47,10 @@ export interface HubFleet {
   /** A point read of a device's `$edgeAgent` twin (current, where queries lag). */
   readModule(deviceId: string, moduleName: string): Promise<ReportedModule | undefined>;
   /**
-   * Gives IoT Edge devices without a slot their own, for about a minute at most; to be called until it is `complete`.
-   * A repetition after a crash gives the same slots.
+   * Gives IoT Edge devices without a slot their own, for about a minute at most; to be called again with the
+   * continuation it returned until it returns none. A repetition after a crash gives the same slots.
    */
-  assignSlots(slotOf: (deviceId: string) => Slot): Promise<SlotAssignment>;
+  assignSlots(slotOf: (deviceId: string) => Slot, continuation?: string): Promise<SlotAssignment>;
 }
 
 /** One IoT hub. */

@@ -83,7 +83,7 @@ export function createMemoryHub(name: string, deviceIds: readonly string[], slot
       async assignSlots(slotOf) {
         const without = [...devices].filter(([, { slot }]) => slot === undefined).slice(0, slotsPerCall);
         for (const [id] of without) devices.set(id, { slot: slotOf(id) });
-        return { assigned: without.length, complete: without.length < slotsPerCall };
+        return { assigned: without.length, ...(without.length < slotsPerCall ? {} : { continuation: "more" }) };
       },
     },
   };

@@ -99,12 +99,13 @@ export function createHubFleet(
       const module = (responseBody as unknown as AgentTwin).properties?.reported?.modules?.[moduleName];
       return module && { image: module.settings?.image ?? "", runtimeStatus: module.runtimeStatus ?? "unknown" };
     },
-    async assignSlots(slotOf) {
+    async assignSlots(slotOf, continuation) {
       const size = Math.max(1, Math.min(QUERY_PAGE, Math.floor(devicesPerSecond * ASSIGNING_SECONDS)));
       const unslotted = `SELECT deviceId FROM devices WHERE ${EDGE} AND NOT IS_DEFINED(tags.lighter.slot)`;
-      // One page in a call: the next asks anew, since a continuation would page over what is changing under it.
+      // One page in a call. The next goes on behind it rather than ask anew: queries lag by up to half an hour and would
+      // show the same devices again.
       const query = registry.createQuery(unslotted, size);
-      const page = await run("query", unslotted, () => query.next());
+      const page = await run("query", unslotted, () => query.next(continuation as string));
       const ids = (page.result as Record<string, unknown>[]).map((row) => String(row["deviceId"]));
       let dueMs = performance.now();
       for (let start = 0; start < ids.length; start += BULK_SIZE) {
@@ -114,7 +115,8 @@ export function createHubFleet(
         const pauseMs = dueMs - performance.now();
         if (pauseMs > 0) await wait(pauseMs);
       }
-      return { assigned: ids.length, complete: !query.continuationToken };
+      const next = query.continuationToken;
+      return { assigned: ids.length, ...(next ? { continuation: next } : {}) };
     },
   };
 }

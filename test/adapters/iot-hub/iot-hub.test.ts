@@ -126,8 +126,8 @@ describe("deployments", () => {
 describe("the fleet", () => {
   test("gives every device its slot once, a hundred at a time, and counts by condition", async () => {
     for (let i = 0; i < 250; i++) local.devices.register(`device-${i}`, i % 2 === 0 ? { site: "north" } : {});
-    expect(await hub.fleet.assignSlots(slotOf)).toEqual({ assigned: 250, complete: true });
-    expect(await hub.fleet.assignSlots(slotOf)).toEqual({ assigned: 0, complete: true });
+    expect(await hub.fleet.assignSlots(slotOf)).toEqual({ assigned: 250 });
+    expect(await hub.fleet.assignSlots(slotOf)).toEqual({ assigned: 0 });
     expect(local.calls()).toEqual({ "devices.bulk": 3, query: 2 });
     expect(await hub.fleet.countDevices("*")).toBe(250);
     expect(await hub.fleet.countDevices("tags.site='north'")).toBe(125);
@@ -138,11 +138,12 @@ describe("the fleet", () => {
 
   test("is given slots page by page, so that no call takes long, and what is cut off goes on where it was", async () => {
     for (let i = 0; i < 2_100; i++) local.devices.register(`device-${i}`);
-    expect(await hub.fleet.assignSlots(slotOf)).toEqual({ assigned: 1_000, complete: false });
+    const first = await hub.fleet.assignSlots(slotOf);
+    expect(first).toEqual({ assigned: 1_000, continuation: expect.any(String) });
     local.inject({ operation: "devices.bulk", after: 3, times: 9, fault: { kind: "status", status: 503 } });
-    await expect(hub.fleet.assignSlots(slotOf)).rejects.toMatchObject({ retryable: true });
+    await expect(hub.fleet.assignSlots(slotOf, first.continuation)).rejects.toMatchObject({ retryable: true });
     local.clearFaults();
-    expect(await hub.fleet.assignSlots(slotOf)).toEqual({ assigned: 800, complete: true });
+    expect(await hub.fleet.assignSlots(slotOf, first.continuation)).toEqual({ assigned: 800 });
     const all = Array.from({ length: 100 }, (_slot, index) => String(index).padStart(2, "0"));
     expect(await hub.fleet.countDevices(composeTargetCondition(all))).toBe(2_100);
   });
@@ -157,9 +158,27 @@ describe("the fleet", () => {
       timeScale: 600,
     });
     const before = performance.now();
-    expect(await paced.fleet.assignSlots(slotOf)).toEqual({ assigned: 300, complete: false });
+    const { assigned, continuation } = await paced.fleet.assignSlots(slotOf);
+    expect(assigned).toBe(300);
     expect(performance.now() - before).toBeGreaterThanOrEqual(99);
-    expect(await paced.fleet.assignSlots(slotOf)).toEqual({ assigned: 100, complete: true });
+    expect(await paced.fleet.assignSlots(slotOf, continuation)).toEqual({ assigned: 100 });
+  });
+
+  test("is walked through once, even while queries show devices that have their slot already", async () => {
+    const lagging = await createLocalHub({ clock, unlimited: true, queryLagMs: 30 * MINUTE });
+    for (let i = 0; i < 2_500; i++) lagging.devices.register(`device-${i}`);
+    await clock.advance(30 * MINUTE);
+    const behind = createIotHub({
+      name: "main",
+      connection: lagging.connectionString,
+      retry,
+      devicesPerSecond: 10_000,
+    });
+    let continuation: string | undefined;
+    do ({ continuation } = await behind.fleet.assignSlots(slotOf, continuation));
+    while (continuation !== undefined);
+    expect(lagging.calls()).toEqual({ query: 3, "devices.bulk": 25 });
+    await lagging.close();
   });
 
   test("does without the slots of devices that were deleted since a query showed them", async () => {
@@ -169,7 +188,7 @@ describe("the fleet", () => {
     for (const id of ["stays", "goes"]) lagging.devices.register(id);
     await clock.advance(MINUTE);
     await connectSdk(connection).registry.delete("goes");
-    expect(await behind.fleet.assignSlots(slotOf)).toEqual({ assigned: 2, complete: true });
+    expect(await behind.fleet.assignSlots(slotOf)).toEqual({ assigned: 2 });
     await clock.advance(MINUTE);
     expect(await behind.fleet.countDevices(composeTargetCondition([slotOf("stays")]))).toBe(1);
     await lagging.close();
