@@ -29,11 +29,15 @@ const ZONES: readonly Zone[] = [
     may: ["src/core", "src/ports", "src/adapters", "src/activities", "src/orchestrations", "packages", "node:"],
   },
   { folder: "src/image-tools.ts", may: ["src/core", "src/ports", "src/adapters", "packages", "node:"] },
+  { folder: "src/task-tools.ts", may: ["src/core", "src/ports", "src/adapters", "packages", "node:"] },
   {
     folder: "src/functions",
     may: ["src/functions", "src/app.ts", "src/orchestrations", "src/activities/index.ts", "src/core", "packages"],
   },
-  { folder: "src/cli", may: ["src/cli", "src/app.ts", "src/image-tools.ts", "src/core", "packages", "node:"] },
+  {
+    folder: "src/cli",
+    may: ["src/cli", "src/app.ts", "src/image-tools.ts", "src/task-tools.ts", "src/core", "packages", "node:"],
+  },
   { folder: "local", may: ["local", "src/core/errors.ts", "packages", "node:"] },
   { folder: "test", may: ["*"] },
   { folder: "bench", may: ["*"] },

@@ -11,7 +11,7 @@ export const EXIT = { done: 0, no: 1, usage: 2, failed: 3 } as const;
 const NOT_THERE: ReadonlySet<string> = new Set(["NAME_UNKNOWN", "MANIFEST_UNKNOWN"]);
 
 /** Codes that mean: the command was not told enough. */
-const NOT_TOLD: ReadonlySet<string> = new Set(["API_MISSING", "TARIFF_INVALID"]);
+const NOT_TOLD: ReadonlySet<string> = new Set(["API_MISSING", "SETTING_INVALID", "TARIFF_INVALID"]);
 
 const isClientError = (status: number): boolean => status >= 400 && status < 500 && status !== 401 && status !== 429;
 

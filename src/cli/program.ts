@@ -1,6 +1,7 @@
 // Parses the arguments of `lighter`, runs one command, turns its outcome into an exit code.
 import { Command, CommanderError } from "commander";
 import { addBaselineCommand } from "./commands/baseline.ts";
+import { addBootstrapCommand } from "./commands/bootstrap.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addPlanCommand } from "./commands/plan.ts";
 import { addRebaseCommand } from "./commands/rebase.ts";
@@ -24,6 +25,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addAbortCommand,
   addRollbackCommand,
   addBaselineCommand,
+  addBootstrapCommand,
 ];
 
 function createProgram(): Command {

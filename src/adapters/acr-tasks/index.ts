@@ -12,7 +12,10 @@ import { pinRequest, type Runner, type RunnerTools } from "./runner.ts";
 
 export { AcrTasksError } from "./acr-tasks-error.ts";
 export { createAcrTasksClient, type AcrTasksClient, type AcrTasksClientOptions } from "./client.ts";
+export { buildImage, createRebaseTask, type ImageBuildResult } from "./bootstrap.ts";
+export type { ContextFile } from "./context.ts";
 export type { RunSettings } from "./run-request.ts";
+export { readTaskSettings, type TaskSettings } from "./settings.ts";
 
 /** How rebases are run. */
 export interface AcrTasksRunsOptions extends RunnerTools {
