@@ -25,7 +25,7 @@ export function findTool(name: string): string | undefined {
 export function missingTools(...tools: string[]): string | undefined {
   const missing = tools.filter((tool) => findTool(tool) === undefined);
   if (missing.length === 0) return undefined;
-  const reason = `needs ${missing.join(", ")} (Debian: apt-get install docker-registry skopeo buildah umoci docker.io chromium gcc openssl)`;
+  const reason = `needs ${missing.join(", ")} (Debian: apt-get install docker-registry skopeo buildah umoci docker.io chromium gcc openssl python3)`;
   if (process.env["CI"] === "true") throw new Error(`a test ${reason}`);
   process.stderr.write(`skipped: a test file ${reason}\n`);
   return reason;
