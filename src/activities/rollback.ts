@@ -120,6 +120,14 @@ export function createRollbackActivities(ports: ActivityPorts, book: ReleaseBook
       const verifiedTwins = twins.filter((module) =>
         previous === undefined ? module?.runtimeStatus !== "running" : module?.image === previous,
       ).length;
+      const complete = decision.complete && verifiedTwins === devices.length;
+      const deadlineMs = entered.enteredAtMs + product.rollout.gate.timeoutMinutes * 60_000;
+      if (decision.complete && !complete && seen.atMs < deadlineMs) {
+        // Metrics may lag, twins do not: nothing is deleted before both say the same.
+        const waitsFor = `${devices.length - verifiedTwins} of ${devices.length} twins to show the previous content`;
+        await book.update(step, { rollout: { hub, rollback: { ...progress, verifiedTwins }, waitsFor } });
+        return { kind: "wait", state: entered, waitMs: pollMs };
+      }
       const bad = doubtfulDeployments(ledger, record.id);
       for (const id of bad) await deployments.remove(id);
       await changeLedger(product.name, hub, (current) => release(withoutDeployments(current, bad), record.id));
@@ -129,10 +137,10 @@ export function createRollbackActivities(ports: ActivityPorts, book: ReleaseBook
           hub,
           state: "rolled-back",
           waitsFor: "",
-          rollback: { ...progress, verifiedTwins, state: decision.complete ? "complete" : "incomplete" },
+          rollback: { ...progress, verifiedTwins, state: complete ? "complete" : "incomplete" },
         },
       });
-      return { kind: "done", outcome: { complete: decision.complete, reason: decision.reason } };
+      return { kind: "done", outcome: { complete, reason: decision.reason } };
     },
   };
 }

@@ -5,6 +5,7 @@ import type { ActivityPorts } from "../../src/activities/ports.ts";
 import { LighterError } from "../../src/core/errors.ts";
 import type { Ledger } from "../../src/core/rollout/ledger.ts";
 import type { ReleaseRecord } from "../../src/core/release/record.ts";
+import type { RestoreState } from "../../src/core/rollout/restore.ts";
 import { createCutter, createMemoryWorld, type World } from "../support/memory-world.ts";
 
 const NOW = "2026-01-05T00:00:00.000Z";
@@ -142,6 +143,57 @@ describe("a stage that breaks while it is entered", () => {
       expect(rollback?.targetCondition).toMatch(/'00'.*'04'$/);
     }
     expect(new Set(exposed)).toEqual(new Set([true, false]));
+  });
+});
+
+describe("a rollback whose twins contradict the metrics", () => {
+  const bad = (releaseId: string): string => `lighter-${releaseId}`;
+  let releaseId = "";
+  let isBack = false;
+
+  /** Looks every ten minutes until the rollback is over; tells what it waited for. */
+  async function watchRollback(stopAfter = Infinity): Promise<{ complete?: boolean; waits: (string | undefined)[] }> {
+    const waits: (string | undefined)[] = [];
+    let state: RestoreState | undefined;
+    for (let look = 0; look < stopAfter; look++) {
+      const now = new Date(Date.parse(NOW) + look * 600_000).toISOString();
+      const seen = await world.activities.watchRollback({ ...onHub(releaseId), now, ...(state && { state }) });
+      if (seen.kind === "done") return { complete: seen.outcome.complete, waits };
+      ({ state } = seen);
+      waits.push((await recordOf(releaseId))?.rollouts[HUB]?.waitsFor);
+    }
+    return { waits };
+  }
+
+  beforeEach(async () => {
+    await operations.captureBaseline("detector", true);
+    releaseId = await open("1");
+    await expose(releaseId);
+    isBack = false;
+    const { readModule } = world.hub.fleet;
+    Object.assign(world.hub.fleet, {
+      readModule: async (device: string, name: string) =>
+        isBack ? readModule(device, name) : { image: "the bad one", runtimeStatus: "running" },
+    });
+    await world.activities.startRollback({ ...onHub(releaseId), reason: "it crashed" });
+  });
+
+  test("waits for them, and deletes the bad deployment only then", async () => {
+    const { complete, waits } = await watchRollback(5);
+    expect(complete).toBeUndefined();
+    expect(waits.at(-1)).toMatch(/twins to show the previous content$/);
+    expect(world.hub.held.has(bad(releaseId))).toBe(true);
+    isBack = true;
+    expect(await watchRollback()).toMatchObject({ complete: true });
+    expect(world.hub.held.has(bad(releaseId))).toBe(false);
+  });
+
+  test("is incomplete when its time is over", async () => {
+    expect(await watchRollback()).toMatchObject({ complete: false });
+    expect((await recordOf(releaseId))?.rollouts[HUB]?.rollback).toMatchObject({
+      state: "incomplete",
+      verifiedTwins: 0,
+    });
   });
 });
 
