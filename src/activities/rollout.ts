@@ -191,7 +191,7 @@ export function createRolloutActivities(ports: ActivityPorts, book: ReleaseBook)
         await changeLedger(product.name, hub, (ledger) => withDeployment(ledger, liveOf(record, deployment, slots)));
         await ports.hub(hub).deployments.put(deployment);
         // Devices that have joined since the rollout began take part from here on.
-        await ports.hub(hub).fleet.assignSlots(slotOf);
+        if (ring > 0) await ports.hub(hub).fleet.assignSlots(slotOf);
         const entered = enterStage(Date.parse(step.now));
         await book.update(step, {
           rollout: { hub, waitsFor: "the hub to evaluate the new target", stage: stage({ state: "settling" }) },
