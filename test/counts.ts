@@ -21,6 +21,10 @@ export const FULL_COUNTS = {
   dockerfiles: 5_000,
   /** Random words through the command, the YAML and the templates of a task. */
   taskWords: 5_000,
+  /** Random texts through the readers of the embedded ACR Tasks. */
+  taskReaders: 10_000,
+  /** Damaged Dockerfiles, tasks and command lines thrown at those readers. */
+  taskFuzz: 1_000_000,
   /** Random schedules of hub observations through a stage's gate. */
   stageSchedules: 1_000,
   /** Random interleavings of writers at the same documents: events, releases, priorities. */

@@ -336,7 +336,7 @@ const listValues = (values: readonly Setting[]): Record<string, string> =>
 function readValues(text: string): Record<string, string> {
   let values: unknown;
   try {
-    values = parse(text, { maxAliasCount: 100, logLevel: "silent" }) ?? {};
+    values = parse(text, { maxAliasCount: 100, logLevel: "error" }) ?? {};
   } catch (cause) {
     throw new RunError("TASK_INVALID", { operation: "read values", subject: "YAML", got: String(cause), cause });
   }

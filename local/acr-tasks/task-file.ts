@@ -73,7 +73,7 @@ export function parseTask(text: string): TaskStep[] {
   if (text.length > MAX_TEXT) throw invalid("its text", `${text.length} characters`, `at most ${MAX_TEXT}`);
   let document: unknown;
   try {
-    document = parse(text, { maxAliasCount: 100, logLevel: "silent" });
+    document = parse(text, { maxAliasCount: 100, logLevel: "error" });
   } catch (cause) {
     throw invalid("its YAML", cause instanceof Error ? cause.message : String(cause), undefined, cause);
   }

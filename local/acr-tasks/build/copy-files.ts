@@ -111,9 +111,7 @@ function expandPath(root: DirectoryNode, path: string, fail: (got: string) => Ru
       if (matcher === undefined) return [{ path: `${parent}/${name}`, name }];
       const here = findInTree(root, parent)?.node;
       const children = here?.type === "directory" ? [...here.children.keys()].sort() : [];
-      return children
-        .filter((child) => matcher.test(child))
-        .map((child) => ({ path: `${parent}/${child}`, name: child }));
+      return children.filter((child) => matcher(child)).map((child) => ({ path: `${parent}/${child}`, name: child }));
     });
   }
   const sources = found.flatMap((candidate) => {

@@ -30,7 +30,7 @@ async function build(
     ...more,
   });
   const { properties } = await waitFor(service, runId);
-  expect(properties.status, (await readLog(service, runId)).text).toBe("Succeeded");
+  if (properties.status !== "Succeeded") throw new Error((await readLog(service, runId)).text);
   const seen = await seeImage(folder, `${registry.host}/${name}`);
   const [repository, tag] = name.split(":");
   expect(properties.outputImages).toEqual([
@@ -194,7 +194,7 @@ ENTRYPOINT ["/bin/probe"]
   });
 });
 
-describe("a build that cannot be done fails and says why", () => {
+describe("a build fails and says why", () => {
   const cases: readonly [what: string, dockerfile: string, log: RegExp][] = [
     ["RUN", "FROM scratch\nRUN echo hi", /RUN in line 2: got RUN/],
     ["ADD", "FROM scratch\n\nADD a b", /ADD in line 3/],
@@ -212,7 +212,7 @@ describe("a build that cannot be done fails and says why", () => {
     ["an unreadable image name", "FROM UPPER/Case\nCOPY Dockerfile /", /find image "UPPER\/Case"/],
   ];
   for (const [what, dockerfile, log] of cases) {
-    test(what, async () => {
+    test(`for ${what}`, async () => {
       const { folder, registry } = ground();
       const service = await ground().start({ executor: "own" });
       const archive = await packSource(folder, { Dockerfile: dockerfile.replace("HOST", registry.host) });
@@ -231,7 +231,7 @@ describe("a build that cannot be done fails and says why", () => {
     });
   }
 
-  test("a source that was never uploaded, is no tar.gz, or is not ours", async () => {
+  test("for a source that was never uploaded, is no tar.gz, or is not ours", async () => {
     const service = await ground().start();
     const unused = (await uploadSource(service, Buffer.from("no archive"))).replace(
       /[0-9a-f]{12}\.tar/,
