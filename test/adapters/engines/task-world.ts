@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { createAcrTasks, type AcrTasksOptions, type LocalAcrTasks } from "../../../local/acr-tasks/acr-tasks.ts";
 import { createAzurite, type Azurite } from "../../../local/azurite.ts";
 import { createScaledClock } from "../../../local/clock.ts";
+import type { AuthOptions } from "../../../local/registry/auth.ts";
 import { createRegistry, type LocalRegistry } from "../../../local/registry/registry.ts";
 import {
   createAcrTasksClient,
@@ -13,7 +14,11 @@ import {
   type AcrTasksRunsOptions,
 } from "../../../src/adapters/acr-tasks/index.ts";
 import { createDirectEngine } from "../../../src/adapters/direct-engine/index.ts";
-import { createRegistries, type ClosableRegistries } from "../../../src/adapters/registry/index.ts";
+import {
+  createRegistries,
+  type ClosableRegistries,
+  type RegistryCredentials,
+} from "../../../src/adapters/registry/index.ts";
 import type { RunState } from "../../../src/core/release/rebase-run.ts";
 import type { LayerIndexer, RebaseEngine, RebaseRequest, RebaseSummary } from "../../../src/ports/rebase-engine.ts";
 import type { RebaseRuns, RunHandle } from "../../../src/ports/rebase-runs.ts";
@@ -34,12 +39,21 @@ export interface TaskWorld {
 
 const LIGHTER = resolve(import.meta.dirname, "../../../src/cli/main.ts");
 
+/** A registry that asks who is there, and us among those it knows. */
+export interface GuardedRegistry {
+  readonly auth: AuthOptions;
+  readonly credentials: RegistryCredentials;
+}
+
 /** Starts it all. Steps that run Lighter's image run its command line as a process. */
-export async function createTaskWorld(): Promise<TaskWorld> {
+export async function createTaskWorld(guarded?: GuardedRegistry): Promise<TaskWorld> {
   const folder = mkdtempSync(join(tmpdir(), "lighter-engines-"));
   const azurite: Azurite = await createAzurite({ folder: join(folder, "azurite") });
-  const registry = await createRegistry({ folder: join(folder, "registry") });
-  const registries = createRegistries({ credentials: async () => undefined });
+  const registry = await createRegistry({
+    folder: join(folder, "registry"),
+    ...(guarded === undefined ? {} : { auth: guarded.auth }),
+  });
+  const registries = createRegistries({ credentials: async () => guarded?.credentials });
   const engine = createDirectEngine({ registries });
   const started: LocalAcrTasks[] = [];
   const connect = (tasks: LocalAcrTasks): AcrTasksClient =>
