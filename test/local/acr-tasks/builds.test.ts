@@ -168,7 +168,8 @@ ENTRYPOINT ["/bin/probe"]
     const shown = ({ config }: SeenImage): unknown => {
       const { Env, Cmd, Entrypoint, WorkingDir, User, ExposedPorts } = config;
       const { "io.buildah.version": _version, ...labels } = config["Labels"] as Record<string, string>;
-      return { Env, Cmd: Cmd ?? null, Entrypoint, WorkingDir, User, ExposedPorts, labels };
+      // Buildah puts a changed variable last, docker leaves it where it was; an emptied command is [] or null.
+      return { Env: (Env as string[]).toSorted(), Cmd: Cmd ?? [], Entrypoint, WorkingDir, User, ExposedPorts, labels };
     };
     expect(shown(own)).toEqual(shown(buildah));
     expect(own.config["Env"]).toContain("GREETING=hello world");
