@@ -14,7 +14,7 @@ export type RunFault =
   | { readonly kind: "canceled"; readonly afterMs?: number };
 
 /** What happens to a call. `lost` carries it out, then resets the connection instead of answering. */
-export type CallFault =
+type CallFault =
   | { readonly kind: "status"; readonly status: 429 | 500 | 502 | 503 | 504 }
   | { readonly kind: "reset" }
   | { readonly kind: "lost" };

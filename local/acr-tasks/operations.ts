@@ -11,7 +11,7 @@ import { hasSystemIdentity, renderTask, resolveTaskRun, type TaskRecord } from "
 import type { TaskStorage } from "./task-storage.ts";
 
 /** A call, its path below the registry. */
-export interface ArmCall {
+interface ArmCall {
   readonly parameters: Readonly<Record<string, string>>;
   readonly query: URLSearchParams;
   readonly apiVersion: string;
@@ -48,7 +48,7 @@ export interface OperationParts {
 }
 
 /** The version whose credentials have identities. */
-export const IDENTITY_VERSION = "2025-03-01-preview";
+const IDENTITY_VERSION = "2025-03-01-preview";
 const PAGE_SIZE = 100;
 const TASK_NAME = /^[A-Za-z0-9_-]{5,50}$/;
 

@@ -15,7 +15,7 @@ export interface RegistryRules {
 }
 
 /** Who logs in to the source registry: an identity's name, or nobody. */
-export type SourceIdentity = "[default]" | "[caller]" | "[system]" | (string & {});
+type SourceIdentity = "[default]" | "[caller]" | "[system]" | (string & {});
 
 /** The login of a run to its registry: an identity, nobody, or a denial with the words of the registry. */
 export type SourceLogin =

@@ -9,7 +9,7 @@ import type { FaultOrders } from "./faults.ts";
 import type { ArmOperation, ArmReply } from "./operations.ts";
 
 /** Which registry there is. */
-export interface RegistryPath {
+interface RegistryPath {
   readonly subscriptionId: string;
   readonly resourceGroup: string;
   readonly registryName: string;
@@ -28,7 +28,7 @@ export interface RestServerOptions extends RegistryPath {
 type ArmContext = Context<{ Bindings: HttpBindings }>;
 
 /** The api-versions of tasks and runs. */
-export const API_VERSIONS: readonly string[] = ["2025-03-01-preview", "2019-06-01-preview"];
+const API_VERSIONS: readonly string[] = ["2025-03-01-preview", "2019-06-01-preview"];
 const VERSION = /^\d{4}-\d{2}-\d{2}(?:-preview)?$/;
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const MAX_BODY_BYTES = 4 << 20;

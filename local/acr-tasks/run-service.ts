@@ -8,7 +8,7 @@ import type { QuickRequest } from "./run-types.ts";
 import { createScheduler, type JobHandle } from "./scheduler.ts";
 
 /** What a run is made of. */
-export interface NewRun {
+interface NewRun {
   readonly request: QuickRequest;
   readonly taskName?: string;
   readonly hasSystemIdentity: boolean;

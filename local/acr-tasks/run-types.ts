@@ -11,7 +11,7 @@ export interface Setting {
 }
 
 /** A user name or password: itself, or the URL of a secret in a vault. */
-export interface SecretObject {
+interface SecretObject {
   readonly value: string;
   readonly type: "Opaque" | "Vaultsecret";
 }
@@ -87,12 +87,12 @@ interface SourceFields {
 }
 
 /** A build of a Dockerfile. */
-export type DockerBuildRequest = { readonly type: "DockerBuildRequest" } & BaseFields &
+type DockerBuildRequest = { readonly type: "DockerBuildRequest" } & BaseFields &
   AgentFields &
   SourceFields &
   DockerFields;
 /** A run of a task that is in the request, or in a source. */
-export type TaskTextRequest = BaseFields &
+type TaskTextRequest = BaseFields &
   AgentFields &
   SourceFields &
   (
@@ -103,7 +103,7 @@ export type TaskTextRequest = BaseFields &
 export type QuickRequest = DockerBuildRequest | TaskTextRequest;
 
 /** A run of a pre-created task. */
-export interface TaskRunRequest extends BaseFields {
+interface TaskRunRequest extends BaseFields {
   readonly type: "TaskRunRequest";
   readonly taskId: string;
   readonly overrideTaskStepProperties?: Maybe<{

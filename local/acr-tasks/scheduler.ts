@@ -5,7 +5,7 @@ import type { Clock } from "../clock.ts";
 export type StopReason = "canceled" | "timeout" | "closed";
 
 /** Work for an agent. */
-export interface Job {
+interface Job {
   readonly pool: string;
   /** How long it may run, in ms of the clock. */
   readonly timeoutMs: number;

@@ -3,7 +3,7 @@ import { BlobSASPermissions, type BlobServiceClient } from "@azure/storage-blob"
 import { RunError } from "./run-error.ts";
 
 /** A writable run log. */
-export interface LogBlob {
+interface LogBlob {
   /** Adds text; earlier additions come first. Failures are kept to themselves: a log must not fail its run. */
   write(text: string): void;
   /** Waits for what was written and sets the metadata `complete`. */

@@ -12,7 +12,7 @@ export interface BuildRequest {
 }
 
 /** Where an executor works and whom it tells. */
-export interface BuilderOptions {
+interface BuilderOptions {
   /** An existing, empty folder. */
   readonly folder: string;
   /** Docker's config.json with the run's logins. */

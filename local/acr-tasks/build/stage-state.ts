@@ -5,7 +5,7 @@ import type { Instruction, Stage } from "../dockerfile/parse-dockerfile.ts";
 import type { BaseImage, ImageJson, ImageLayer } from "./base-image.ts";
 
 /** The part of a configuration that instructions change. */
-export interface StageConfig {
+interface StageConfig {
   readonly Env?: readonly string[];
   readonly Labels?: Readonly<Record<string, string>>;
   readonly Cmd?: readonly string[] | null;

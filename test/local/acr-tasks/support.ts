@@ -10,7 +10,7 @@ import { type Azurite, createAzurite } from "../../../local/azurite.ts";
 import { createScaledClock } from "../../../local/clock.ts";
 import { createRegistry, type LocalRegistry, type RegistryOptions } from "../../../local/registry/registry.ts";
 
-export const API_VERSION = "2025-03-01-preview";
+const API_VERSION = "2025-03-01-preview";
 export const LINUX = { os: "Linux" } as const;
 
 /** What a file of tests runs on. */
