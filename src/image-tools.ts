@@ -1,15 +1,18 @@
 // The composition root of the image commands: an engine over real registries, without the backend around it.
 import type { ReadProgress } from "./adapters/direct-engine/layer-reader.ts";
+import { createAdvisor } from "./adapters/direct-engine/advisor.ts";
 import { createDirectEngine } from "./adapters/direct-engine/index.ts";
 import { createPushHistory, type HistoryStep } from "./adapters/direct-engine/push-history.ts";
 import { createFolderCache } from "./adapters/index-cache/folder.ts";
 import { createMemoryCache } from "./adapters/index-cache/memory.ts";
 import { createRegistries } from "./adapters/registry/index.ts";
+import type { ImageAdvisor } from "./ports/image-advisor.ts";
 import type { PushHistory } from "./ports/push-history.ts";
 import type { RebaseEngine } from "./ports/rebase-engine.ts";
 
 export type { ReadProgress } from "./adapters/direct-engine/layer-reader.ts";
 export type { HistoryStep } from "./adapters/direct-engine/push-history.ts";
+export type { AdviceSummary } from "./ports/image-advisor.ts";
 export type { HistorySummary, MeasuredPush } from "./ports/push-history.ts";
 export type { PlanSummary, Verification } from "./ports/rebase-engine.ts";
 
@@ -17,6 +20,7 @@ export type { PlanSummary, Verification } from "./ports/rebase-engine.ts";
 export interface ImageTools {
   readonly engine: RebaseEngine;
   readonly history: PushHistory;
+  readonly advisor: ImageAdvisor;
   close(): Promise<void>;
 }
 
@@ -36,7 +40,9 @@ export function createImageTools({ indexCache, onProgress, onStep }: ImageToolsO
   const registries = createRegistries();
   const cache = indexCache === undefined ? undefined : createFolderCache(indexCache);
   const options = { registries, ...(onProgress === undefined ? {} : { onProgress }) };
-  const engine = createDirectEngine({ ...options, ...(cache === undefined ? {} : { cache }) });
+  const cached = { ...options, ...(cache === undefined ? {} : { cache }) };
+  const engine = createDirectEngine(cached);
+  const advisor = createAdvisor(cached);
   const history = createPushHistory({
     ...options,
     cache: createMemoryCache({
@@ -45,5 +51,5 @@ export function createImageTools({ indexCache, onProgress, onStep }: ImageToolsO
     }),
     ...(onStep === undefined ? {} : { onStep }),
   });
-  return { engine, history, close: () => registries.close() };
+  return { engine, history, advisor, close: () => registries.close() };
 }

@@ -1,5 +1,6 @@
 // Parses the arguments of `lighter`, runs one command, turns its outcome into an exit code.
 import { Command, CommanderError } from "commander";
+import { addAdviseCommand } from "./commands/advise.ts";
 import { addBaselineCommand } from "./commands/baseline.ts";
 import { addBootstrapCommand } from "./commands/bootstrap.ts";
 import { addDemoCommand } from "./commands/demo.ts";
@@ -20,6 +21,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addRebaseCommand,
   addVerifyCommand,
   addSavingsCommand,
+  addAdviseCommand,
   addReleasesCommand,
   addStatusCommand,
   addAbortCommand,

@@ -2,10 +2,10 @@
 import type { PackageChange } from "./packages/package-changes.ts";
 
 /** The kinds of drift, from the least to the most far-reaching; an image's class is the greatest found. */
-const DRIFT_CLASSES = ["none", "model", "code", "dependencies", "system", "config"] as const;
+export const DRIFT_CLASSES = ["none", "model", "code", "dependencies", "system", "config"] as const;
 
 /** A kind of drift. */
-type DriftClass = (typeof DRIFT_CLASSES)[number];
+export type DriftClass = (typeof DRIFT_CLASSES)[number];
 
 /** What changed, by class, and which packages; of very many the first, and how many more there are. */
 export interface Drift {
@@ -57,7 +57,7 @@ export interface DriftFacts {
 /** Judges a change. */
 export function judgeDrift(facts: DriftFacts, rules: readonly DriftRule[] = DEFAULT_DRIFT_RULES): Drift {
   const found = new Set<DriftClass>(["none"]);
-  for (const path of [...facts.added, ...facts.changed, ...facts.removed]) found.add(classOf(path, rules));
+  for (const path of [...facts.added, ...facts.changed, ...facts.removed]) found.add(classifyPath(path, rules));
   const more = facts.packages.length - MAX_PACKAGES;
   if (facts.config.some((field) => RUNTIME_FIELD.test(field))) found.add("config");
   return {
@@ -67,6 +67,7 @@ export function judgeDrift(facts: DriftFacts, rules: readonly DriftRule[] = DEFA
   };
 }
 
-function classOf(path: string, rules: readonly DriftRule[]): DriftClass {
+/** The class of a path (a byte string). */
+export function classifyPath(path: string, rules: readonly DriftRule[] = DEFAULT_DRIFT_RULES): DriftClass {
   return rules.find((rule) => rule.path.test(path))?.class ?? "code";
 }
