@@ -7,7 +7,11 @@ import { isFinal, type ReleaseRecord, type ReleaseState } from "../core/release/
 import type { Product } from "../core/config.ts";
 import { unsettledSlots } from "../core/rollout/ledger.ts";
 import { mayLag } from "../core/release/intake.ts";
+import { findAnswer } from "../core/release/commands.ts";
+import { judgePlan, type PlanVerdict } from "../core/release/plan-verdict.ts";
 import type { LayerTask, Verification } from "../ports/rebase-engine.ts";
+import { listDocuments } from "./documents.ts";
+import type { Look } from "./hub-book.ts";
 import type { ActivityPorts } from "./ports.ts";
 import type { ReleaseBook, ReleaseStep, Standing } from "./release-book.ts";
 
@@ -33,13 +37,28 @@ export type Preparation =
   | { readonly kind: "deploy"; readonly image: string; readonly rebased: boolean }
   | { readonly kind: "nothing"; readonly reason: string };
 
+/** A plan's outcome, and what stands in its way. */
+export interface Planned extends PlanVerdict {
+  readonly outcome: string;
+}
+
+/** How a held release went on. */
+export interface Answer {
+  readonly kind: "approved" | "rejected" | "superseded" | "aborted";
+  readonly reason: string;
+}
+
+/** How often a held release looks by itself; an answer wakes it. */
+const HOLD_WAIT_MS = 600_000;
+
 /** The activities before the rollout. */
 export interface PreparationActivities {
   beginRelease(step: ReleaseStep): Promise<Beginning>;
   checkStanding(step: ReleaseStep): Promise<Standing>;
   compareImages(step: ReleaseStep & { readonly anchor: string }): Promise<Comparison>;
   indexLayer(task: LayerTask): Promise<{ readonly entries: number; readonly cached: boolean }>;
-  planRelease(step: ReleaseStep & { readonly anchor: string }): Promise<{ readonly outcome: string }>;
+  planRelease(step: ReleaseStep & { readonly anchor: string }): Promise<Planned>;
+  watchHold(step: ReleaseStep & { readonly reason: string }): Promise<Look<null, Answer>>;
   rebaseImage(step: ReleaseStep & { readonly anchor: string }): Promise<Preparation>;
   verifyImage(step: ReleaseStep & { readonly anchor: string; readonly image: string }): Promise<void>;
   takeWholeImage(step: ReleaseStep & { readonly reason: string }): Promise<Preparation>;
@@ -178,7 +197,25 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
         plan: { outcome, reason, sharedLayers, files, drift, config },
         sizes: { fullBytes: plan.bytes.full, updateBytes: plan.bytes.delta, deltaLayerBytes: 0 },
       });
-      return { outcome };
+      return { outcome, ...judgePlan(book.product(record), plan) };
+    },
+
+    async watchHold({ reason, ...step }) {
+      const standing = await book.standing(step);
+      if (standing.kind !== "current") {
+        const kind = standing.kind === "superseded" ? "superseded" : "aborted";
+        return { kind: "done", outcome: { kind, reason: standing.reason } };
+      }
+      const answer = findAnswer(await listDocuments(stores.commands, step.releaseId));
+      if (answer === undefined) {
+        await book.update(step, { state: "held", reason: `${reason}; approve or reject it`, startStep: "approval" });
+        return { kind: "wait", state: null, waitMs: HOLD_WAIT_MS };
+      }
+      const said = `${answer.kind === "approve" ? "approved" : "rejected"} at ${answer.at}`;
+      const outcome = { reason: answer.reason === undefined ? said : `${said}: ${answer.reason}` };
+      if (answer.kind !== "approve") return { kind: "done", outcome: { kind: "rejected", ...outcome } };
+      await book.update(step, { state: "preparing", finishStep: "approval", ...outcome });
+      return { kind: "done", outcome: { kind: "approved", ...outcome } };
     },
 
     async rebaseImage({ anchor, ...step }) {
@@ -242,9 +279,11 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
         engine.compareImages({ anchor: reference, candidate: reference, platform }),
       );
       const { bytes, layers } = await weighImage(reference, platform);
+      // Where a plan was made, devices hold the layers that it found shared.
+      const fullBytes = record.sizes?.fullBytes ?? bytes;
       await book.update(step, {
         image: { reference, digest: record.digest, mode: "full", reason, verified: "not-needed", layers },
-        sizes: { fullBytes: bytes, updateBytes: bytes, deltaLayerBytes: 0 },
+        sizes: { fullBytes, updateBytes: fullBytes, deltaLayerBytes: 0 },
       });
       return { kind: "deploy", image: reference, rebased: false };
     },

@@ -8,7 +8,7 @@ import { addPlanCommand } from "./commands/plan.ts";
 import { addRebaseCommand } from "./commands/rebase.ts";
 import { addReleasesCommand, addStatusCommand } from "./commands/releases.ts";
 import { addSavingsCommand } from "./commands/savings.ts";
-import { addAbortCommand, addRollbackCommand } from "./commands/steer.ts";
+import { addAbortCommand, addApproveCommand, addRejectCommand, addRollbackCommand } from "./commands/steer.ts";
 import { addUpCommand } from "./commands/up.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
 import { EXIT, exitCodeOf, reportError } from "./exit.ts";
@@ -24,6 +24,8 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addAdviseCommand,
   addReleasesCommand,
   addStatusCommand,
+  addApproveCommand,
+  addRejectCommand,
   addAbortCommand,
   addRollbackCommand,
   addBaselineCommand,

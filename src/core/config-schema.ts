@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Config } from "./config.ts";
 import { tariffSchema } from "./cost/tariff-schema.ts";
 import { LighterError } from "./errors.ts";
+import { DRIFT_CLASSES } from "./image/drift.ts";
 import { parseSlots, SLOT_RANGES } from "./rollout/slots.ts";
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, "lower-case letters, digits and dashes, at most 40");
@@ -96,6 +97,11 @@ const productSchema = z.strictObject({
     .regex(/^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$/)
     .default("iot-"),
   maxLayers: z.int().min(2).max(127).default(100).describe("beyond it deltas are folded onto the first anchor"),
+  onDrift: z
+    .partialRecord(z.enum(DRIFT_CLASSES), z.enum(["release", "hold", "reject"]))
+    .default({})
+    .describe("what happens to a candidate by its class of drift; release unless said otherwise"),
+  wholeAbovePercent: z.number().min(0).max(100).default(90),
   module: moduleSchema,
   rollout: rolloutSchema,
 });

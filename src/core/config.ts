@@ -1,5 +1,6 @@
 // The configuration of a Lighter installation: products, hubs and the tariff.
 import type { Tariff } from "./cost/tariff.ts";
+import type { DriftPolicy } from "./release/plan-verdict.ts";
 
 /** When a stage is good, when it is bad, and how long to look. Percentages are of the devices that the hub targets. */
 export interface Gate {
@@ -56,6 +57,10 @@ export interface Product {
   readonly targetTagPrefix: string;
   /** Images with more layers are not rebased onto; deltas are then folded onto the first anchor. */
   readonly maxLayers: number;
+  /** By class of drift whether a candidate is released, held until it is approved, or rejected. */
+  readonly onDrift: DriftPolicy;
+  /** A delta that weighs more than this share of the whole update is not worth its layers: the image ships as it is. */
+  readonly wholeAbovePercent: number;
   readonly module: ModuleRules;
   readonly rollout: RolloutRules;
 }

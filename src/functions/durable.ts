@@ -2,7 +2,7 @@
 import type { InvocationContext } from "@azure/functions";
 import * as df from "durable-functions";
 import type { ReleaseRecord } from "../core/release/record.ts";
-import { watchInstance } from "../orchestrations/instance-ids.ts";
+import { holdInstance, watchInstance } from "../orchestrations/instance-ids.ts";
 import { RELEASE, type ReleaseInput } from "../orchestrations/release.ts";
 import { WAKE_EVENT } from "../orchestrations/watch.ts";
 
@@ -38,12 +38,13 @@ export function createStarter(context: InvocationContext): (releaseId: string) =
 /** Makes every watch of a release look at once; those that are not waiting are left alone. */
 export async function wakeRelease(context: InvocationContext, record: ReleaseRecord): Promise<void> {
   const client = df.getClient(context);
-  const instances = Object.values(record.rollouts).flatMap(({ hub, stages }) => [
+  const waiting = Object.values(record.rollouts).flatMap(({ hub, stages }) => [
     watchInstance(record.id, hub, "acquire"),
     watchInstance(record.id, hub, "slots"),
     watchInstance(record.id, hub, "rollback"),
     ...stages.map((_stage, ring) => watchInstance(record.id, hub, ring)),
   ]);
+  const instances = [holdInstance(record.id), ...waiting];
   await Promise.all(
     instances.map(async (instance) => {
       try {

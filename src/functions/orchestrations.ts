@@ -17,6 +17,7 @@ const ACTIVITY_NAMES = Object.keys({
   compareImages: true,
   indexLayer: true,
   planRelease: true,
+  watchHold: true,
   rebaseImage: true,
   verifyImage: true,
   takeWholeImage: true,

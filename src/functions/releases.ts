@@ -123,6 +123,8 @@ function registerCommand(kind: CommandKind): void {
   });
 }
 
+registerCommand("approve");
+registerCommand("reject");
 registerCommand("abort");
 registerCommand("rollback");
 

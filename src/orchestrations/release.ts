@@ -1,11 +1,12 @@
 // A release from candidate to fleet: compare, rebase, verify, and roll out on every hub.
 import type { OrchestrationContext } from "durable-functions";
-import type { Preparation } from "../activities/preparation.ts";
+import type { Answer, Preparation } from "../activities/preparation.ts";
 import type { ReleaseId } from "../core/release/intake.ts";
 import type { ReleaseState } from "../core/release/record.ts";
 import { callActivity, messageOf, nowOf, scheduleActivity, unwrap, type Steps } from "./call.ts";
-import { rolloutInstance } from "./instance-ids.ts";
+import { holdInstance, rolloutInstance } from "./instance-ids.ts";
 import { ROLLOUT, type RolloutInput, type RolloutResult } from "./rollout.ts";
+import { WATCH, type WatchInput } from "./watch.ts";
 
 /** The name under which it is registered. */
 export const RELEASE = "release";
@@ -13,6 +14,13 @@ export const RELEASE = "release";
 /** Which release. */
 export interface ReleaseInput {
   readonly releaseId: ReleaseId;
+}
+
+/** Why a release ends before anything is built. */
+interface Stop {
+  readonly kind: "stopped";
+  readonly state: "rejected" | "superseded" | "aborted";
+  readonly reason: string;
 }
 
 /** The worst of several rollouts is the state of their release. */
@@ -29,7 +37,7 @@ export function* release(context: OrchestrationContext): Steps<ReleaseState> {
     return yield* callActivity(context, "finishRelease", { ...step(), state, reason });
   }
 
-  function* prepare(anchor: string | undefined): Steps<Preparation> {
+  function* prepare(anchor: string | undefined): Steps<Preparation | Stop> {
     if (anchor === undefined) {
       return yield* callActivity(context, "takeWholeImage", {
         ...step(),
@@ -41,7 +49,14 @@ export function* release(context: OrchestrationContext): Steps<ReleaseState> {
       const indexed = yield context.df.Task.all(layers.map((layer) => scheduleActivity(context, "indexLayer", layer)));
       for (const result of indexed as unknown[]) unwrap("indexLayer", result);
     }
-    yield* callActivity(context, "planRelease", { ...step(), anchor });
+    const { gate, whole } = yield* callActivity(context, "planRelease", { ...step(), anchor });
+    if (gate?.kind === "reject") return { kind: "stopped", state: "rejected", reason: gate.reason };
+    if (gate?.kind === "hold") {
+      const hold: WatchInput = { activity: "watchHold", arguments: { releaseId, reason: gate.reason } };
+      const answer = (yield context.df.callSubOrchestrator(WATCH, hold, holdInstance(releaseId))) as Answer;
+      if (answer.kind !== "approved") return { kind: "stopped", state: answer.kind, reason: answer.reason };
+    }
+    if (whole !== undefined) return yield* callActivity(context, "takeWholeImage", { ...step(), reason: whole });
     const prepared = yield* callActivity(context, "rebaseImage", { ...step(), anchor });
     if (prepared.kind === "deploy" && prepared.rebased) {
       yield* callActivity(context, "verifyImage", { ...step(), anchor, image: prepared.image });
@@ -57,6 +72,7 @@ export function* release(context: OrchestrationContext): Steps<ReleaseState> {
     if (standing.kind !== "current") return yield* finish("aborted", standing.reason);
 
     const prepared = yield* prepare(begun.anchor);
+    if (prepared.kind === "stopped") return yield* finish(prepared.state, prepared.reason);
     if (prepared.kind === "nothing") return yield* finish("nothing-to-do", prepared.reason);
 
     const rollouts = begun.hubs.map((hub) => {

@@ -114,6 +114,16 @@ async function live(world: World, act: Act, wait: (minutes: number) => void): Pr
       const { layers } = await act("compareImages", { releaseId, anchor });
       for (const layer of layers) await act("indexLayer", layer as Omit<LayerTask, "now">);
       await act("planRelease", { releaseId, anchor });
+      if (version === "2") {
+        const held = await act("watchHold", { releaseId, reason: "drift of class dependencies" });
+        expect([held.kind, (await world.ports.stores.releases.get("detector", releaseId))?.value.state]).toEqual([
+          "wait",
+          "held",
+        ]);
+        await world.ports.stores.commands.insert(releaseId, "1", { kind: "approve", at: "2026-01-05" });
+        const outcome = await watch(() => act("watchHold", { releaseId, reason: "drift of class dependencies" }));
+        expect(outcome).toEqual({ kind: "approved", reason: "approved at 2026-01-05" });
+      }
       const prepared = await act("rebaseImage", { releaseId, anchor });
       if (prepared.kind !== "deploy") throw new Error(prepared.reason);
       await act("verifyImage", { releaseId, anchor, image: prepared.image });

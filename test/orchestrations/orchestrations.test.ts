@@ -94,6 +94,34 @@ describe("a release", () => {
     expect(rings).toEqual([0, 0, 1, 1, 2, 2]);
   });
 
+  test("waits where its drift is held, and goes on, or ends, as it is answered", async () => {
+    const held = { planRelease: () => ({ outcome: "rebase", gate: { kind: "hold", reason: "drift" } }) };
+    const answered = (kind: string): ReturnType<typeof release> =>
+      release({ ...held, watchHold: lookTimes(2, { kind, reason: kind }) });
+    const approved = await answered("approved");
+    expect(namesOf(approved).filter((name) => name === "watchHold")).toHaveLength(3);
+    expect(approved.output).toBe("completed");
+    for (const state of ["rejected", "superseded", "aborted"]) {
+      const ended = await answered(state);
+      expect(ended.output).toBe(state);
+      expect(namesOf(ended).slice(-2)).toEqual(["watchHold", "finishRelease"]);
+    }
+  });
+
+  test("ends where its drift is rejected, before anything is built", async () => {
+    const gate = { kind: "reject", reason: "drift of class system" };
+    const driven = await release({ planRelease: () => ({ outcome: "rebase", gate }) });
+    expect(finishOf(driven)).toMatchObject({ state: "rejected", reason: "drift of class system" });
+    expect(namesOf(driven)).not.toContain("rebaseImage");
+  });
+
+  test("ships the whole image where a delta would not pay", async () => {
+    const driven = await release({ planRelease: () => ({ outcome: "rebase", whole: "too big" }) });
+    expect(namesOf(driven)).toContain("takeWholeImage");
+    expect(namesOf(driven)).not.toContain("rebaseImage");
+    expect(driven.output).toBe("completed");
+  });
+
   test("tells every activity the orchestrator's time, not the machine's", async () => {
     const driven = await release();
     const times = driven.calls.flatMap(({ input }) => (typeof input["now"] === "string" ? [input["now"]] : []));

@@ -1,9 +1,11 @@
-// `lighter abort` and `lighter rollback`: stop a release where it is, or take it back.
+// `lighter approve`, `reject`, `abort` and `rollback`: answer a held release, stop one where it is, take one back.
 import type { Command } from "commander";
 import { addApiOptions, callApi, type ApiOptions } from "../api.ts";
 import { print } from "../image-command.ts";
 
 const DESCRIPTIONS = {
+  approve: "let a release go on that is held because of what changed",
+  reject: "end a release that is held because of what changed",
   abort: "stop a release; devices that it reached keep what they got",
   rollback: "stop a release and return every device that it reached to the previous content",
 } as const;
@@ -19,6 +21,16 @@ function addSteering(program: Command, kind: keyof typeof DESCRIPTIONS): void {
     const accepted = await callApi(options, "POST", `releases/${encodeURIComponent(id)}/${kind}`, body);
     await print(accepted, options.json, () => [[kind, `${id}: accepted; follow it with: lighter status ${id}`]]);
   });
+}
+
+/** Adds `lighter approve`. */
+export function addApproveCommand(program: Command): void {
+  addSteering(program, "approve");
+}
+
+/** Adds `lighter reject`. */
+export function addRejectCommand(program: Command): void {
+  addSteering(program, "reject");
 }
 
 /** Adds `lighter abort`. */

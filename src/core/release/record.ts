@@ -12,11 +12,18 @@ const FINAL_STATES = [
   "rolled-back",
   "aborted",
   "refused",
+  "rejected",
   "failed",
 ] as const;
 
 /** Where a release stands. */
-export type ReleaseState = "accepted" | "preparing" | "rolling-out" | "rolling-back" | (typeof FINAL_STATES)[number];
+export type ReleaseState =
+  | "accepted"
+  | "preparing"
+  | "held"
+  | "rolling-out"
+  | "rolling-back"
+  | (typeof FINAL_STATES)[number];
 
 /** How long one step took; `finishedAt` is absent while it runs. ISO 8601. */
 export interface StepTimes {
