@@ -16,6 +16,8 @@ import { createDirectEngine } from "./adapters/direct-engine/index.ts";
 import { createFolderCache } from "./adapters/index-cache/folder.ts";
 import { createMemoryCache } from "./adapters/index-cache/memory.ts";
 import { createRegistries } from "./adapters/registry/index.ts";
+import { LighterError } from "./core/errors.ts";
+import { formatReference, parseReference } from "./core/image/reference.ts";
 import type { RebaseEngine } from "./ports/rebase-engine.ts";
 import type { RebaseRuns, RunHandle } from "./ports/rebase-runs.ts";
 
@@ -28,8 +30,11 @@ export interface TaskTools {
   readonly runs: RebaseRuns;
   /** Does what the runs leave to it. */
   readonly engine: RebaseEngine;
-  /** Builds Lighter's image, `repository:tag`, in the registry. */
-  buildLighter(image: string, onLog: (text: string) => void): Promise<ImageBuildResult>;
+  /**
+   * Builds Lighter's image, `repository:tag`, in the registry, on Node's image or on `nodeImage` in its place.
+   * @throws LighterError NOT_BUILT
+   */
+  buildLighter(image: string, nodeImage: string | undefined, onLog: (text: string) => void): Promise<ImageBuildResult>;
   createTask(
     name: string,
     location: string,
@@ -74,8 +79,9 @@ export function createTaskTools({ settings, run = {}, indexCache, ...choice }: T
   return {
     runs,
     engine,
-    async buildLighter(image, onLog) {
-      return await buildImage(client, { context: await readContext(), image, settings: run, onLog });
+    async buildLighter(image, nodeImage, onLog) {
+      const buildArguments = nodeImage === undefined ? {} : { NODE_IMAGE: formatReference(parseReference(nodeImage)) };
+      return await buildImage(client, { context: await readContext(), image, buildArguments, settings: run, onLog });
     },
     createTask: (name, location) => createRebaseTask(client, { name, location, settings: run }),
     close: () => registries.close(),
@@ -88,7 +94,15 @@ const ROOT = resolve(import.meta.dirname, import.meta.dirname.endsWith(join("dis
 /** What the Dockerfile copies: itself, the list of packages, and the compiled program; its `.dockerignore` says the same. */
 async function readContext(): Promise<ContextFile[]> {
   const program = join(ROOT, "dist", "src");
-  const compiled = await readdir(program, { recursive: true, withFileTypes: true });
+  const compiled = await readdir(program, { recursive: true, withFileTypes: true }).catch((cause: unknown) => {
+    throw new LighterError("NOT_BUILT", {
+      operation: "pack program",
+      subject: program,
+      got: "nothing",
+      want: "the compiled program: npm run build",
+      cause,
+    });
+  });
   const files = compiled
     .filter((entry) => entry.isFile() && entry.name.endsWith(".js"))
     .map((entry) => join(entry.parentPath, entry.name));

@@ -14,6 +14,8 @@ export interface ImageBuild {
   readonly context: readonly ContextFile[];
   /** `repository:tag` in the registry. */
   readonly image: string;
+  /** Values of the Dockerfile's arguments. */
+  readonly buildArguments?: Readonly<Record<string, string>>;
   readonly settings: RunSettings;
   /** Hears the log as it comes. */
   readonly onLog: (text: string) => void;
@@ -35,7 +37,7 @@ const TAIL_CHARACTERS = 16 * 1024;
 /** Uploads the context, builds, and follows the log as `az acr build` does: with pauses from 1 to 15 s. */
 export async function buildImage(
   client: AcrTasksClient,
-  { context, image, settings, onLog }: ImageBuild,
+  { context, image, buildArguments = {}, settings, onLog }: ImageBuild,
 ): Promise<ImageBuildResult> {
   const scheduled = await client.scheduleRun({
     type: "DockerBuildRequest",
@@ -45,6 +47,7 @@ export async function buildImage(
     imageNames: [image],
     isPushEnabled: true,
     noCache: false,
+    arguments: Object.entries(buildArguments).map(([name, value]) => ({ name, value, isSecret: false })),
   });
   const { run, tail } = await followRun(client, scheduled.properties.runId, onLog);
   const state = stateOf(run, { run: run.id, tail: shortenLog(tail) });

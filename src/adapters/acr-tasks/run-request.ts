@@ -23,6 +23,13 @@ interface CommonRequest {
   readonly credentials: RunCredentials;
 }
 
+/** A value of an `ARG` of a Dockerfile. */
+export interface BuildArgument {
+  readonly name: string;
+  readonly value: string;
+  readonly isSecret: false;
+}
+
 /** A quick build of an uploaded context. */
 export interface BuildRequest extends CommonRequest {
   readonly type: "DockerBuildRequest";
@@ -32,6 +39,7 @@ export interface BuildRequest extends CommonRequest {
   readonly isPushEnabled: true;
   readonly noCache: boolean;
   readonly target?: string;
+  readonly arguments?: readonly BuildArgument[];
 }
 
 /** A task that is sent along. */

@@ -6,6 +6,7 @@ import { addTaskOptions, runSettingsOf, taskSettingsOf, type TaskOptions } from 
 
 interface BootstrapOptions extends TaskOptions {
   readonly image: string;
+  readonly nodeImage?: string;
   readonly task?: string;
   readonly location?: string;
   readonly json?: boolean;
@@ -17,6 +18,7 @@ export function addBootstrapCommand(program: Command): void {
     .command("bootstrap")
     .description("build Lighter's image in your registry by ACR Tasks, for rebases that run beside it")
     .option("--image <repository:tag>", "what it is called there", "lighter:latest")
+    .option("--node-image <image>", "Node's image, if it must not come from Docker Hub")
     .option("--task <name>", "create a task for network-restricted registries, which runs as its own identity")
     .option("--location <region>", "where the task is, e.g. westeurope (with --task)");
   addTaskOptions(command)
@@ -27,7 +29,7 @@ export function addBootstrapCommand(program: Command): void {
       const { createTaskTools } = await import("../../task-tools.ts");
       const tools = createTaskTools({ settings: taskSettingsOf(options), run: runSettingsOf(options) });
       try {
-        const built = await tools.buildLighter(options.image, (text) => process.stderr.write(text));
+        const built = await tools.buildLighter(options.image, options.nodeImage, (text) => process.stderr.write(text));
         const isBuilt = built.state.state === "succeeded";
         const task =
           isBuilt && options.task !== undefined && options.location !== undefined

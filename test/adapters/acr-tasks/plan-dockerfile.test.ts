@@ -197,7 +197,7 @@ describe("whatever files are called", () => {
               const parts = candidatePath.split("/");
               return (
                 parts.length === names.length &&
-                parts.every((part, at) => compilePattern(names[at] ?? "")?.test(part) === true)
+                parts.every((part, at) => compilePattern(names[at] ?? "")?.(part) === true)
               );
             });
             expect(matches).toHaveLength(1);
