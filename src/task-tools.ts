@@ -23,7 +23,7 @@ import type { RebaseRuns, RunHandle } from "./ports/rebase-runs.ts";
 
 export type { RunSettings, TaskSettings } from "./adapters/acr-tasks/index.ts";
 export type { RebaseSummary } from "./ports/rebase-engine.ts";
-export type { RebaseRuns, RunHandle } from "./ports/rebase-runs.ts";
+export type { RunHandle } from "./ports/rebase-runs.ts";
 
 /** What the commands need. */
 export interface TaskTools {

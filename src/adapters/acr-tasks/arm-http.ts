@@ -16,7 +16,7 @@ import { parseRetryAfter, retry, type RetryPolicy } from "../registry/retry.ts";
 import { AcrTasksError, type AcrTasksErrorCode } from "./acr-tasks-error.ts";
 
 /** One request; the answer's status must be below 400, or one of `accept`. */
-export interface ArmRequest {
+interface ArmRequest {
   /** What is done to what, for error messages. */
   readonly operation: string;
   readonly subject: string;

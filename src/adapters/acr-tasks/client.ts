@@ -8,7 +8,7 @@ import { runSchema, type Run } from "./run.ts";
 import type { RunRequest, TaskDefinition } from "./run-request.ts";
 
 /** Where a registry is in Azure. */
-export interface RegistryResource {
+interface RegistryResource {
   readonly subscriptionId: string;
   readonly resourceGroup: string;
   readonly registryName: string;

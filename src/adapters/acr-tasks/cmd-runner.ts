@@ -2,7 +2,6 @@
 import { z } from "zod";
 import type { Digest } from "../../core/image/descriptor.ts";
 import { isDigest } from "../../core/image/digest.ts";
-import { isLighterError } from "../../core/errors.ts";
 import { formatReference, parseReference } from "../../core/image/reference.ts";
 import type { RebaseSummary } from "../../ports/rebase-engine.ts";
 import type { RunHandle } from "../../ports/rebase-runs.ts";
@@ -70,18 +69,15 @@ export function createCmdRunner(options: CmdRunnerOptions): Runner {
     return undefined;
   };
 
-  /** The result by the digest of its run, since another run may have moved the tag; else by its tag. */
+  /**
+   * The result by the digest of its run, since another run may have moved the tag, and a replica's tag may lag; only where
+   * there is no log by its tag.
+   */
   const loadResult = async (handle: RunHandle): Promise<LoadedImage> => {
     const { registry, repository, tag = "" } = parseReference(handle.target);
     const digest = await readClaim(handle);
-    if (digest !== undefined) {
-      try {
-        return await loadImage(registries, formatReference({ registry, repository, digest }));
-      } catch (error) {
-        if (!isLighterError(error, "MANIFEST_UNKNOWN")) throw error;
-      }
-    }
-    return await loadImage(registries, formatReference({ registry, repository, tag }));
+    const named = digest === undefined ? { tag } : { digest };
+    return await loadImage(registries, formatReference({ registry, repository, ...named }));
   };
 
   return {

@@ -11,7 +11,7 @@ import { pendingStatusOf, stateOf } from "./run.ts";
 import { pinRequest, type Runner, type RunnerTools } from "./runner.ts";
 
 export { AcrTasksError } from "./acr-tasks-error.ts";
-export { createAcrTasksClient, type AcrTasksClient, type AcrTasksClientOptions } from "./client.ts";
+export { createAcrTasksClient, type AcrTasksClient } from "./client.ts";
 export { buildImage, createRebaseTask, type ImageBuildResult } from "./bootstrap.ts";
 export type { ContextFile } from "./context.ts";
 export type { RunSettings } from "./run-request.ts";
@@ -39,8 +39,15 @@ export function createAcrTasksRuns(options: AcrTasksRunsOptions): RebaseRuns {
   const { client, registries, rules = {} } = options;
   const runners = createRunners(options, rules);
 
-  const readTail = async (runId: string): Promise<string> =>
-    shortenLog((await tryReadLog(client, runId, -TAIL_BYTES))?.text ?? "");
+  /** A run's state must not depend on whether its log can be read. */
+  const readTail = async (runId: string): Promise<string> => {
+    try {
+      return shortenLog((await tryReadLog(client, runId, -TAIL_BYTES))?.text ?? "");
+    } catch (error) {
+      if (error instanceof AcrTasksError) return "";
+      throw error;
+    }
+  };
 
   return {
     async start(request) {

@@ -24,7 +24,7 @@ export type DockerfilePlan =
   | { readonly kind: "unsuitable"; readonly reason: string };
 
 /** The stage that is built for a sealed image. */
-export const DELTA_STAGE = "delta";
+const DELTA_STAGE = "delta";
 
 /** Each COPY of a stage is a layer, of which an image has at most 127 (docker's and containerd's limit). */
 const MAX_COPIES = 100;

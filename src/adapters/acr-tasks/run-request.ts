@@ -8,7 +8,7 @@ export interface AgentPlatform {
 }
 
 /** Who logs in to which registry; identities only, so that no secret is ever in a request. */
-export interface RunCredentials {
+interface RunCredentials {
   readonly sourceRegistry?: { readonly loginMode?: "Default"; readonly identity?: string };
   readonly customRegistries?: Readonly<Record<string, { readonly identity: string }>>;
 }
@@ -24,14 +24,14 @@ interface CommonRequest {
 }
 
 /** A value of an `ARG` of a Dockerfile. */
-export interface BuildArgument {
+interface BuildArgument {
   readonly name: string;
   readonly value: string;
   readonly isSecret: false;
 }
 
 /** A quick build of an uploaded context. */
-export interface BuildRequest extends CommonRequest {
+interface BuildRequest extends CommonRequest {
   readonly type: "DockerBuildRequest";
   readonly sourceLocation: string;
   readonly dockerFilePath: string;
@@ -43,7 +43,7 @@ export interface BuildRequest extends CommonRequest {
 }
 
 /** A task that is sent along. */
-export interface EncodedTaskRequest extends CommonRequest {
+interface EncodedTaskRequest extends CommonRequest {
   readonly type: "EncodedTaskRunRequest";
   /** The task's YAML in base64. */
   readonly encodedTaskContent: string;
@@ -57,7 +57,7 @@ export interface TaskValue {
 }
 
 /** A run of a pre-created task. */
-export interface TaskRequest {
+interface TaskRequest {
   readonly type: "TaskRunRequest";
   readonly taskId: string;
   readonly isArchiveEnabled: boolean;
@@ -136,7 +136,7 @@ export function platformOf({ architecture = "amd64" }: RunSettings): AgentPlatfo
 }
 
 /** Who logs in where. */
-export function credentialsOf({ sourceIdentity, otherIdentities = {} }: RunSettings): RunCredentials {
+function credentialsOf({ sourceIdentity, otherIdentities = {} }: RunSettings): RunCredentials {
   const others = Object.entries(otherIdentities).map(([host, identity]) => [host, { identity }] as const);
   return {
     sourceRegistry: { loginMode: "Default", ...(sourceIdentity === undefined ? {} : { identity: sourceIdentity }) },

@@ -5,7 +5,7 @@ import { createScaledClock } from "../../../local/clock.ts";
 import { createRebaseTask } from "../../../src/adapters/acr-tasks/index.ts";
 import { decideRun, runRulesSchema, type RunState } from "../../../src/core/release/rebase-run.ts";
 import type { RebaseRuns, RunHandle } from "../../../src/ports/rebase-runs.ts";
-import { pushTestImage, type ImageFacts } from "../../support/test-image.ts";
+import { pushTestImage, pushTestIndex, type ImageFacts } from "../../support/test-image.ts";
 import { createTaskWorld, runRebase, settle, startRun, type TaskWorld } from "./task-world.ts";
 
 const BASE = { "etc/": {}, "etc/base": "the base\n" };
@@ -144,6 +144,15 @@ describe("a run", () => {
     expect(collected).toEqual({ ...direct, result: { ...direct.result, reference: ref("iot-2") } });
   });
 
+  test("is over even if storage does not answer for its log", async () => {
+    const handle = await startRun(cmd, request());
+    await settle(cmd, handle);
+    tasks.failCalls({ fault: { kind: "status", status: 503 }, operation: "listLogSasUrl", times: 5 });
+    expect(await cmd.look(handle)).toMatchObject({ state: "succeeded", log: { tail: "" } });
+    tasks.clearFaults();
+    expect((await cmd.collect(handle)).verified).toBe("exact");
+  });
+
   test("that nobody knows is a clear end", async () => {
     const handle: RunHandle = { ...(await startRun(cmd, request())), runId: "c99zz" };
     expect(await cmd.look(handle)).toMatchObject({ state: "failed", code: "RUN_UNKNOWN" });
@@ -252,6 +261,32 @@ describe("images that change under way", () => {
     // What the service says was pushed is another image than the one under the tag: it is found by its digest.
     expect((await build.collect(handle)).verified).toBe("exact");
   });
+});
+
+test.each(["cmd", "build"] as const)("an image of an index is picked by its platform (%s)", async (runner) => {
+  const opened = world.registries.open(world.registry.host, repository);
+  for (const [tag, model] of [
+    ["multi-1", "one"],
+    ["multi-2", "two"],
+  ] as const) {
+    const images = await Promise.all(
+      ["amd64", "arm64"].map((architecture) =>
+        push(
+          `${tag}-${architecture}`,
+          imageOf(`${model} ${architecture}`, { platform: { os: "linux", architecture } }),
+        ),
+      ),
+    );
+    await pushTestIndex(opened, tag, images);
+  }
+  const runs = world.createRuns(tasks, { runner });
+  const images = { anchor: ref("multi-1"), candidate: ref("multi-2"), platform: "linux/arm64" };
+  const handle = await startRun(runs, images);
+  expect(handle).toMatchObject({ platform: "linux/arm64", candidate: { reference: ref("multi-2") } });
+  expect((await settle(runs, handle)).state).toBe("succeeded");
+  const { verified, result } = await runs.collect(handle);
+  const direct = await world.engine.rebase({ ...images, target: ref("direct") });
+  expect([verified, result]).toEqual(["exact", { ...direct.result, reference: ref("iot-multi-2") }]);
 });
 
 describe("what needs no run", () => {
