@@ -1,5 +1,7 @@
 // The stack as a developer keeps it running: one product, a few devices that really pull, fixed or free ports.
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { LighterError } from "../src/core/errors.ts";
 import { createEdgeDevice, type EdgeDevice } from "./edge-device/edge-device.ts";
 import { createStack, HUB_NAME, type StackOptions } from "./stack.ts";
 
@@ -31,6 +33,14 @@ export async function startUp({ folder, timeScale, devices: count, ports }: UpOp
   readonly facts: UpFacts;
   close(): Promise<void>;
 }> {
+  if (existsSync(join(folder, "storage"))) {
+    throw new LighterError("FOLDER_USED", {
+      operation: "bring up the stack",
+      subject: folder,
+      got: "the data of an earlier run, whose hub is gone",
+      want: "an empty or a new folder",
+    });
+  }
   const stack = await createStack({
     folder,
     timeScale,

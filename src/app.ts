@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import { DefaultAzureCredential } from "@azure/identity";
 import { createActivities, type Activities } from "./activities/index.ts";
-import { createIntake, type Intake } from "./activities/intake.ts";
+import { createIntake } from "./activities/intake.ts";
 import { createOperations, type Operations } from "./activities/operations.ts";
 import type { ActivityPorts, Stores } from "./activities/ports.ts";
 import { createDirectEngine } from "./adapters/direct-engine/index.ts";
@@ -14,6 +14,7 @@ import { createDocumentStore, type StorageAccess } from "./adapters/storage/docu
 import { parseConfig } from "./core/config-schema.ts";
 import { LighterError } from "./core/errors.ts";
 import type { IotHub } from "./ports/iot-hub.ts";
+import type { ReleaseQueue } from "./ports/release-queue.ts";
 
 /** The backend, as the functions see it. */
 export interface App {
@@ -21,12 +22,12 @@ export interface App {
   readonly operations: Operations;
   /** The present; the wall clock, or the faster one of an embedded stack. */
   now(): Date;
-  /** The intake of trigger events; `start` starts a release's orchestration unless it exists. */
-  intake(start: (releaseId: string) => Promise<void>): Intake;
+  /** The way in for trigger events; `start` starts a release's orchestration unless it exists. */
+  queue(start: (releaseId: string) => Promise<void>): ReleaseQueue;
 }
 
 /** App settings, as `process.env` has them. */
-export type Settings = Readonly<Record<string, string | undefined>>;
+type Settings = Readonly<Record<string, string | undefined>>;
 
 const once = <T>(create: () => T): (() => T) => {
   let created: { readonly value: T } | undefined;
@@ -83,7 +84,7 @@ function createStores(access: StorageAccess): Stores {
  * Builds the backend.
  * @throws LighterError SETTING_MISSING, CONFIG_NOT_JSON, CONFIG_INVALID
  */
-export function createApp(settings: Settings): App {
+function createApp(settings: Settings): App {
   const configFile = settings["LIGHTER_CONFIG"] ?? "lighter.config.json";
   const config = parseConfig(readFileSync(configFile, "utf8"), configFile);
   const { now, scale } = readClock(settings);
@@ -128,7 +129,11 @@ export function createApp(settings: Settings): App {
     activities: createActivities(ports),
     operations: createOperations(ports),
     now,
-    intake: (start) => createIntake(ports, start),
+    // In this process an event is taken in at once; what is left unfinished, its next delivery completes.
+    queue(start) {
+      const intake = createIntake(ports, start);
+      return { send: (event) => intake.accept(event, now()) };
+    },
   };
 }
 

@@ -6,18 +6,19 @@ import { isFinal, type ReleaseRecord } from "../core/release/record.ts";
 import { viewRelease, type ReleaseView } from "../core/release/view.ts";
 import { findModule } from "../core/rollout/baseline.ts";
 import { emptyLedger, LedgerError, type Baseline } from "../core/rollout/ledger.ts";
+import { slotOf } from "../core/rollout/slots.ts";
 import { updateDocument } from "./documents.ts";
 import type { ActivityPorts } from "./ports.ts";
 import { createReleaseBook } from "./release-book.ts";
 
 /** A page of releases, newest first. */
-export interface ReleasePage {
+interface ReleasePage {
   readonly releases: readonly ReleaseView[];
   readonly continuation?: string;
 }
 
 /** What was captured on one hub. */
-export interface CapturedBaseline {
+interface CapturedBaseline {
   readonly hub: string;
   readonly baseline: Baseline;
   readonly anchor?: string;
@@ -29,6 +30,8 @@ export interface Operations {
   list(options: { readonly limit: number; readonly continuation?: string }): Promise<ReleasePage>;
   /** Releases that were accepted but have not begun: their start may have been cut off. */
   listUnstarted(): Promise<readonly string[]>;
+  /** Gives a piece of every hub's devices that have no slot theirs; returns how many. */
+  assignSlots(): Promise<number>;
   /** Writes a command down; the caller then wakes the release. @throws LighterError RELEASE_OVER */
   command(releaseId: string, kind: CommandKind, reason: string | undefined, now: Date): Promise<ReleaseRecord>;
   /**
@@ -77,6 +80,11 @@ export function createOperations(ports: ActivityPorts): Operations {
     async listUnstarted() {
       const { records } = await listRecords(SWEPT);
       return records.filter(({ state }) => state === "accepted").map(({ id }) => id);
+    },
+    async assignSlots() {
+      const names = new Set(config.products.flatMap(({ rollout }) => rollout.hubs));
+      const given = await Promise.all([...names].map((name) => ports.hub(name).fleet.assignSlots(slotOf)));
+      return given.reduce((sum, { assigned }) => sum + assigned, 0);
     },
     async command(releaseId, kind, reason, now) {
       const record = await book.read(releaseId);

@@ -11,26 +11,26 @@ import type { LayerIndexer, RebaseEngine } from "../ports/rebase-engine.ts";
 import type { Registries } from "../ports/registry.ts";
 
 /** What a tag was last seen at, and the release that came of it. */
-export interface TagHead {
+interface TagHead {
   readonly digest: Digest;
   readonly releaseId: ReleaseId;
 }
 
 /** The newest candidate of a product. */
-export interface ProductHead {
+interface ProductHead {
   readonly releaseId: ReleaseId;
   /** ISO 8601. */
   readonly pushedAt: string;
 }
 
 /** One line of the list of releases, newest first. */
-export interface ReleaseListing {
+interface ReleaseListing {
   readonly id: ReleaseId;
   readonly product: string;
 }
 
 /** The last priority that was given away on a hub. */
-export interface PriorityCounter {
+interface PriorityCounter {
   readonly last: number;
 }
 

@@ -16,7 +16,7 @@ import type { ActivityPorts } from "./ports.ts";
 import type { ReleaseBook, ReleaseStep, Standing } from "./release-book.ts";
 
 /** What the orchestration of a release has to know to begin; `proceed: false` means that it is over already. */
-export type Beginning =
+type Beginning =
   | { readonly proceed: false }
   | {
       readonly proceed: true;
@@ -28,7 +28,7 @@ export type Beginning =
     };
 
 /** The layers that planning needs indexes of; none when there is nothing to compare with. */
-export interface Comparison {
+interface Comparison {
   readonly layers: readonly LayerTask[];
 }
 
@@ -38,7 +38,7 @@ export type Preparation =
   | { readonly kind: "nothing"; readonly reason: string };
 
 /** A plan's outcome, and what stands in its way. */
-export interface Planned extends PlanVerdict {
+interface Planned extends PlanVerdict {
   readonly outcome: string;
 }
 

@@ -17,7 +17,7 @@ export interface Gate {
 }
 
 /** A set of slots that is exposed together, e.g. `canary` with slots `00-04`, and its own gate rules. */
-export interface Ring {
+interface Ring {
   readonly name: string;
   readonly slots: string;
   readonly gate?: { readonly [Rule in keyof Gate]?: Gate[Rule] | undefined } | undefined;

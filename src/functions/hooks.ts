@@ -29,11 +29,10 @@ function registerHook(name: string, route: string, parse: (body: unknown) => Par
     extraInputs: [df.input.durableClient()],
     handler: respond(async (request: HttpRequest, context: InvocationContext) => {
       const { events, skipped } = parse(await readJson(request, name));
-      const { now } = getApp();
-      const intake = getApp().intake(createStarter(context));
+      const queue = getApp().queue(createStarter(context));
       const outcomes = [];
       for (const event of events) {
-        const outcome = await intake.accept(event, now());
+        const outcome = await queue.send(event);
         context.info(`${event.repository}:${event.tag ?? "?"} ${outcome.outcome}: ${outcome.reason}`);
         outcomes.push(outcome);
       }

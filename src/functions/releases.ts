@@ -93,7 +93,7 @@ app.http("openRelease", {
       ...(digest === undefined ? {} : { digest }),
       rerun,
     };
-    const outcome = await getApp().intake(createStarter(context)).accept(event, getApp().now());
+    const outcome = await getApp().queue(createStarter(context)).send(event);
     return { status: outcome.releaseId === undefined ? 200 : 202, body: outcome };
   }),
 });

@@ -15,7 +15,7 @@ const MAX_RETRY_MS = 300_000;
 const MAX_ATTEMPTS = 10;
 
 /** An activity ended with an error that trying again would not mend. */
-export class ActivityError extends Error {
+class ActivityError extends Error {
   override readonly name = "ActivityError";
   readonly code: string;
 

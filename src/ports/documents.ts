@@ -1,7 +1,7 @@
 // Small JSON documents with optimistic concurrency: release records, ledgers, heads.
 
 /** A document and the etag of the version that was read. */
-export interface Versioned<T> {
+interface Versioned<T> {
   readonly value: T;
   readonly etag: string;
 }

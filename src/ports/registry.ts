@@ -26,7 +26,7 @@ export interface RepositoryReader {
 }
 
 /** Writes manifests and blobs of one repository. Every call may be repeated safely. */
-export interface RepositoryWriter {
+interface RepositoryWriter {
   /** Uploads a blob unless the repository already holds it; throws DIGEST_MISMATCH when the content is not as described. */
   writeBlob(descriptor: Descriptor, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void>;
   /** Stores a manifest under a tag or its own digest and returns its digest. */

@@ -3,7 +3,7 @@ import type { TriggerEvent } from "../core/release/trigger-event.ts";
 
 /** What became of an event. */
 export interface IntakeOutcome {
-  readonly outcome: "ignored" | "existing" | "opened" | "queued";
+  readonly outcome: "ignored" | "existing" | "opened";
   readonly reason: string;
   readonly releaseId?: string;
 }
@@ -11,9 +11,4 @@ export interface IntakeOutcome {
 /** Accepts trigger events; delivery is at least once and in any order. */
 export interface ReleaseQueue {
   send(event: TriggerEvent): Promise<IntakeOutcome>;
-}
-
-/** Starts the orchestration of a release; starting one that already exists changes nothing. */
-export interface ReleaseStarter {
-  start(releaseId: string): Promise<void>;
 }

@@ -3,7 +3,7 @@ import type { Configuration } from "azure-iothub/dist/configuration.js";
 import { createHubClient } from "../../src/adapters/iot-hub/hub-client.ts";
 
 /** What a device's agent is told and says about one module. */
-export interface AgentView {
+interface AgentView {
   /** Counts every change of what the agent is told. */
   readonly version: number;
   readonly desiredImage: string | undefined;

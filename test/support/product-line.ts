@@ -4,7 +4,7 @@ import type { ReleaseView } from "../../src/core/release/view.ts";
 import type { StackFixture } from "./stack-fixture.ts";
 
 /** How the HTTP API answered. */
-export interface Answer {
+interface Answer {
   readonly status: number;
   readonly body: unknown;
 }

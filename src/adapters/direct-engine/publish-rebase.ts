@@ -43,7 +43,11 @@ export interface PublishTools {
   readonly choice: ComparisonRules;
 }
 
-/** Publishes a planned pair whose outcome is `rebase`; the summary says what the registry holds, not what was sent. */
+/**
+ * Publishes a planned pair whose outcome is `rebase`; the summary says what the registry holds, not what was sent.
+ *
+ * The image is pushed by its digest and proven before it gets its tag, so that a tag never names what is not exact.
+ */
 export async function publishRebase(
   planned: PlannedPair,
   deltas: readonly BuiltDelta[],
@@ -51,14 +55,20 @@ export async function publishRebase(
   { registries, reader, choice }: PublishTools,
 ): Promise<RebaseSummary> {
   const image = composeImage(planned, deltas);
-  const digest = await pushImage(planned, deltas, image, target);
+  const digest = await pushImage(planned, deltas, image, target.repository);
   const { registry, repository } = target.repository;
-  const reference = formatReference({ registry, repository, tag: target.tag, digest });
-  const result = await loadImage(registries, reference);
+  const result = await loadImage(registries, formatReference({ registry, repository, digest }));
   const verified = await verifyResult({ ...planned, result }, reader, choice);
+  if (verified === "exact") {
+    await target.repository.putManifest(target.tag, {
+      mediaType: image.manifest.mediaType,
+      bytes: image.manifestBytes,
+    });
+  }
+  const name = verified === "exact" ? { tag: target.tag } : { digest };
   return {
     ...weighPlan(planned, deltas, image),
-    result: { reference: formatReference({ registry, repository, tag: target.tag }), digest },
+    result: { reference: formatReference({ registry, repository, ...name }), digest },
     layers: deltas.map(({ descriptor: { digest, size } }) => ({ digest, size })),
     verified,
   };

@@ -58,14 +58,13 @@ function annotationsOf({ anchor, candidate }: Pick<ImagePair, "anchor" | "candid
   };
 }
 
-/** Uploads an image so that the tag appears last: whoever sees it can pull all of it. Returns the manifest's digest. */
+/** Uploads an image under its digest alone, its manifest last: whoever sees it can pull all of it. Returns the digest. */
 export async function pushImage(
   { anchor, candidate }: ImagePair,
   deltas: readonly BuiltDelta[],
   image: ComposedImage,
-  target: { readonly repository: Repository; readonly tag: string },
+  repository: Repository,
 ): Promise<Digest> {
-  const { repository, tag } = target;
   const held = [anchor, candidate].filter((one) => isSameRepository(one.repository, repository));
   const holds = new Set(held.flatMap(({ manifest }) => manifest.layers.map(({ digest }) => digest)));
   for (const layer of anchor.manifest.layers) {
@@ -75,7 +74,8 @@ export async function pushImage(
   }
   for (const delta of deltas) await repository.writeBlob(delta.descriptor, delta.open());
   await repository.writeBlob(image.manifest.config, image.config);
-  return await repository.putManifest(tag, { mediaType: image.manifest.mediaType, bytes: image.manifestBytes });
+  const manifest = { mediaType: image.manifest.mediaType, bytes: image.manifestBytes };
+  return await repository.putManifest(digestOf(image.manifestBytes), manifest);
 }
 
 function isSameRepository(left: Repository, right: Repository): boolean {

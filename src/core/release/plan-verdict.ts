@@ -3,7 +3,7 @@ import type { Product } from "../config.ts";
 import type { DriftClass } from "../image/drift.ts";
 
 /** What happens to a candidate that brings drift of a class. */
-export type DriftAction = "release" | "hold" | "reject";
+type DriftAction = "release" | "hold" | "reject";
 
 /** The actions by class of drift; a class that is not named is released. */
 export type DriftPolicy = { readonly [Class in DriftClass]?: DriftAction | undefined };

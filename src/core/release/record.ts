@@ -26,13 +26,13 @@ export type ReleaseState =
   | (typeof FINAL_STATES)[number];
 
 /** How long one step took; `finishedAt` is absent while it runs. ISO 8601. */
-export interface StepTimes {
+interface StepTimes {
   readonly startedAt: string;
   readonly finishedAt?: string;
 }
 
 /** The image that is deployed, and how it came to be. */
-export interface ReleasedImage {
+interface ReleasedImage {
   /** By `registry/repository:tag@digest`. */
   readonly reference: string;
   readonly digest: Digest;
@@ -44,7 +44,7 @@ export interface ReleasedImage {
 }
 
 /** What the update weighs for one device that holds the anchor, in bytes on the wire without transport headers. */
-export interface ReleaseSizes {
+interface ReleaseSizes {
   /** Pulling the candidate as it was pushed. */
   readonly fullBytes: number;
   /** Pulling the released image. */

@@ -23,7 +23,7 @@ function findWait(record: ReleaseRecord): string | undefined {
 }
 
 /** What an update of `fullBytes` or `updateBytes` per device comes to for a number of devices. */
-export function computeSaving(
+function computeSaving(
   { fullBytes, updateBytes }: { readonly fullBytes: number; readonly updateBytes: number },
   devices: number,
   tariff: Tariff,

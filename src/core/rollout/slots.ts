@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 export type Slot = string;
 
 /** How many slots there are. */
-export const SLOT_COUNT = 100;
+const SLOT_COUNT = 100;
 
 /** The slot of a number from 0 to 99, e.g. 7 → '07'. */
 function formatSlot(number: number): Slot {
