@@ -170,9 +170,15 @@ function createWalk(rules: ContentRules, isLinked: (a: FileEntry, c: FileEntry) 
 
 /** Whether something beneath a directory makes it appear. */
 function impliesItself(node: OverlayNode): boolean {
-  return [...(node.children?.values() ?? [])].some(
-    (child) => !child.removed && (child.entry !== undefined || impliesItself(child)),
-  );
+  const waiting = [node];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    for (const child of next.children?.values() ?? []) {
+      if (child.removed) continue;
+      if (child.entry !== undefined) return true;
+      waiting.push(child);
+    }
+  }
+  return false;
 }
 
 function join(path: string, name: string): string {

@@ -24,6 +24,10 @@ export interface IndexOptions {
 
 /** A layer with more entries than this is refused, so that an index fits in memory. */
 const MAX_ENTRIES = 4_000_000;
+/** Linux takes no longer paths (PATH_MAX). */
+const MAX_PATH_BYTES = 4096;
+/** Trees are walked by recursion; real ones are some fifty directories deep. */
+const MAX_PATH_PARTS = 512;
 /** The `.pyc` rule is not applied to files beyond this size; real ones are hundreds of kilobytes at most. */
 const MAX_PYC_BYTES = 8 * 1024 * 1024;
 /** No more packages than this are remembered of a layer, so that records cannot swell its index. */
@@ -101,6 +105,10 @@ interface ContentFacts {
 
 function toEntry(header: TarHeader, { sha256, pyc, packages }: ContentFacts, subject: string): LayerEntry {
   const path = cleanPath(header.path, subject);
+  if (path.length > MAX_PATH_BYTES)
+    throw tarError("TAR_INVALID", subject, `a path of ${path.length} bytes`, `at most ${MAX_PATH_BYTES}`);
+  if (path.length > 2 * MAX_PATH_PARTS && path.split("/").length > MAX_PATH_PARTS)
+    throw tarError("TAR_INVALID", subject, "a path of more directories", `at most ${MAX_PATH_PARTS}`);
   const meaning = meaningOf(path, subject);
   if (meaning.kind !== "entry") return meaning.kind === "bookkeeping" ? { kind: "bookkeeping", path } : meaning;
   if (path === "" && header.type !== "directory")

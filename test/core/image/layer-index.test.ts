@@ -77,6 +77,26 @@ describe("an index", () => {
     },
   );
 
+  test.each([`${"a".repeat(200)}/`.repeat(21), "a/".repeat(600)])(
+    "of a tar with a path that is too long or too deep is refused",
+    async (folder) => {
+      await expect(indexLayer({ [`${folder}b`]: "x" })).rejects.toEqual(refusal("TAR_INVALID"));
+    },
+  );
+
+  test("of a very deep tree is planned with", async () => {
+    const deep = await indexLayer({ [`${"ab/".repeat(511)}c`]: "x" });
+    const flat = await indexLayer({ b: "x" });
+    const counts = [deep, flat].map((anchor) => {
+      const outcome = planRebase({ shared: 0, base: [], anchor: [anchor], candidate: [anchor === deep ? flat : deep] });
+      return outcome.needs === undefined ? outcome.plan.files : undefined;
+    });
+    expect(counts).toMatchObject([
+      { added: 1, removed: 1 },
+      { added: 1, removed: 1 },
+    ]);
+  });
+
   test("of symlinks that point anywhere is none of an index's business", async () => {
     await expect(indexLayer({ a: { symlink: "../../../etc/shadow" }, b: { symlink: "/" } })).resolves.toBeDefined();
   });

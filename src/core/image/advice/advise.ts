@@ -6,7 +6,7 @@ import { listInstructions, type IndexedImage, type Instruction } from "./instruc
 import { followLayers, type LayerChange, type LayerFate } from "./layer-changes.ts";
 
 /** An instruction and what became of its layer in the pushes that were looked at. */
-export interface InstructionHistory extends Instruction {
+interface InstructionHistory extends Instruction {
   /** How many pushes left its layer alone, built it anew with equal content, changed it, or brought it. */
   readonly pushes: Readonly<Record<LayerFate, number>>;
   /** Bytes that each device downloads per push, on average, although their content did not change. */
@@ -14,7 +14,7 @@ export interface InstructionHistory extends Instruction {
 }
 
 /** One piece of advice; `layers` are the positions of the instructions that it is about. */
-export interface Advice {
+interface Advice {
   /**
    * `reorder`: put instructions whose layers do not change before one whose layer does. `cache`: nothing below changes,
    * so a build with its cache keeps the layer. `split`: copy what changes apart from what does not. `hidden`: do not

@@ -37,11 +37,17 @@ export function listInstructions({ layers, history }: IndexedImage): readonly In
   }));
 }
 
+/** What BuildKit adds to every instruction. */
+const BUILDKIT = "# buildkit";
+
 /** What builders put around an instruction says nothing of it. */
 function cleanStep(text: unknown): string {
   if (typeof text !== "string") return "unknown";
-  const clean = text.replace(/^\/bin\/sh -c #\(nop\)\s*/, "").replace(/^\/bin\/sh -c /, "RUN ");
-  return clean.replace(/\s*# buildkit$/, "").trim() || "unknown";
+  const clean = text
+    .replace(/^\/bin\/sh -c #\(nop\)\s*/, "")
+    .replace(/^\/bin\/sh -c /, "RUN ")
+    .trim();
+  return (clean.endsWith(BUILDKIT) ? clean.slice(0, -BUILDKIT.length).trim() : clean) || "unknown";
 }
 
 function classOfLayer({ entries }: LayerIndex): DriftClass {

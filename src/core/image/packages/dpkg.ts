@@ -8,7 +8,11 @@ const RECORD = /(?:^|\/)var\/lib\/dpkg\/(?:status|status\.d\/[^/]+(?<!\.md5sums)
 export const dpkgRecords: PackageRecords = {
   ecosystem: "dpkg",
   isRecord: (path) => RECORD.test(path),
-  read: (text) => [...readStanzas(text)].flatMap(readStanza),
+  read(text) {
+    const found: InstalledPackage[] = [];
+    for (const stanza of readStanzas(text)) found.push(...readStanza(stanza));
+    return found;
+  },
 };
 
 /** Packages whose files are gone may still have a stanza; distroless images leave the status out. */

@@ -3,7 +3,7 @@
 /** The first line of each field's value, by the field's name in lower case. */
 export type Stanza = ReadonlyMap<string, string>;
 
-const FIELD = /^([^\s:]+):[ \t]*(.*?)\s*$/;
+const FIELD = /^([^\s:]+):(.*)$/;
 
 /** Yields stanzas, which empty lines divide; continuation lines and lines that are no field are passed over. */
 export function* readStanzas(text: string): Generator<Stanza> {
@@ -15,7 +15,7 @@ export function* readStanzas(text: string): Generator<Stanza> {
       continue;
     }
     const [, name, value = ""] = FIELD.exec(line) ?? [];
-    if (name !== undefined && !stanza.has(name.toLowerCase())) stanza.set(name.toLowerCase(), value);
+    if (name !== undefined && !stanza.has(name.toLowerCase())) stanza.set(name.toLowerCase(), value.trim());
   }
   if (stanza.size > 0) yield stanza;
 }

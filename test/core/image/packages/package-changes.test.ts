@@ -186,6 +186,37 @@ describe("packages", () => {
   });
 });
 
+describe("records made to be slow", () => {
+  const blanks = " ".repeat(4_000_000);
+  test.each<[string, string]>([
+    ["var/lib/dpkg/status", `Package: a${blanks}b\nVersion: 1${blanks}2\n${":".repeat(1_000_000)}`],
+    ["var/lib/dpkg/status.d/x", "Package:a\nVersion:1\n\n".repeat(300_000)],
+    ["lib/apk/db/installed", `P:a${blanks}b\nV:1\n${"\n".repeat(1_000_000)}P:`],
+    ["etc/os-release", `ID="${'" '.repeat(1_000_000)}x\nVERSION_ID=1${blanks}2\n${"A=\n".repeat(500_000)}`],
+    ["a/node_modules/b/package.json", "[".repeat(4_000_000)],
+    ["s/b-1.dist-info/METADATA", `Name: a${blanks}b\n${"A: \n".repeat(500_000)}`],
+    ["e/conda-meta/a-1-0.json", `{"name":"${"x".repeat(4_000_000)}"}`],
+  ])("as %s are read in no time", async (path, content) => {
+    const start = process.cpuUsage();
+    const { entries } = await indexLayer({ [path]: content });
+    const { user } = process.cpuUsage(start);
+    expect(user / 1e6).toBeLessThan(4);
+    expect(encodeLayerIndex({ entries }).length).toBeLessThan(4_000_000);
+  });
+
+  test("as paths are told from others in no time", async () => {
+    const parts = ["-py1.", "-a", "node_modules/", "conda-meta/-", ".dist-info", "@a/", "status.d/"];
+    const facts = Object.fromEntries(
+      parts.flatMap((part) =>
+        ["x.json", "/METADATA", "/RECORD"].map((end) => [part.repeat(part.includes("/") ? 250 : 1_000) + end, "{}"]),
+      ),
+    );
+    const start = process.cpuUsage();
+    await changes(facts, { ...facts, ...Object.fromEntries(Object.keys(facts).map((path) => [path, "[]"])) });
+    expect(process.cpuUsage(start).user / 1e6).toBeLessThan(4);
+  });
+});
+
 describe("a database in a layer that only the candidate changes", () => {
   test("is compared with that of the shared layers, which are read for it", async () => {
     const base = await indexLayer({ ...dpkg("libc6 1", "curl 1"), other: "x" });
