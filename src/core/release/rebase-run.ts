@@ -25,7 +25,7 @@ export interface RunLog {
   readonly tail: string;
 }
 
-/** A run at one look; small JSON. Times are ISO 8601. */
+/** A run at one look; small JSON. Times are ISO 8601, or empty where the service does not say. */
 export type RunState =
   | {
       readonly state: "pending";
@@ -87,7 +87,8 @@ export function decideRun({ state, attempt, now, rules }: RunFacts): RunDecision
   if (state.state === "succeeded") return { act: "collect" };
   if (state.state === "pending") {
     const queuedMs = state.status === "Queued" ? Date.parse(now) - Date.parse(state.createdAt) : 0;
-    if (queuedMs < rules.queueMinutes * MINUTE_MS) return { act: "wait", reason: state.waitsFor };
+    // A run that does not say since when it exists cannot be late.
+    if (!(queuedMs >= rules.queueMinutes * MINUTE_MS)) return { act: "wait", reason: state.waitsFor };
     const reason = `no agent took the run within ${rules.queueMinutes} minutes`;
     return giveUp(reason, attempt, rules, true);
   }

@@ -39,6 +39,7 @@ describe("a run", () => {
     expect(decide(pending("Queued"), 2, late)).toEqual({ act: "fall-back", reason, cancel: true });
     expect(decide(pending("Queued"), 2, late, strict)).toEqual({ act: "fail", reason, cancel: true });
     expect(decide(pending("Running"), 2, late).act).toBe("wait");
+    expect(decide({ ...pending("Queued"), createdAt: "" } as RunState, 2, late).act).toBe("wait");
   });
 
   test.each(["RUN_ERROR", "RUN_UNKNOWN"] as const)("with %s is tried again as often as allowed", (code) => {
