@@ -6,14 +6,17 @@ import { createActivities, type Activities } from "./activities/index.ts";
 import { createIntake } from "./activities/intake.ts";
 import { createOperations, type Operations } from "./activities/operations.ts";
 import type { ActivityPorts, Stores } from "./activities/ports.ts";
+import { createAcrTasksClient, createAcrTasksRuns, readTaskSettings } from "./adapters/acr-tasks/index.ts";
 import { createDirectEngine } from "./adapters/direct-engine/index.ts";
 import { createIotHub } from "./adapters/iot-hub/index.ts";
 import { createRegistries } from "./adapters/registry/index.ts";
 import { createByteCache } from "./adapters/storage/byte-cache.ts";
 import { createDocumentStore, type StorageAccess } from "./adapters/storage/documents.ts";
+import type { TaskEngineRules } from "./core/config.ts";
 import { parseConfig } from "./core/config-schema.ts";
 import { LighterError } from "./core/errors.ts";
 import type { IotHub } from "./ports/iot-hub.ts";
+import type { RebaseRuns } from "./ports/rebase-runs.ts";
 import type { ReleaseQueue } from "./ports/release-queue.ts";
 
 /** The backend, as the functions see it. */
@@ -115,14 +118,32 @@ function createApp(settings: Settings): App {
     return opened;
   }
 
+  const cache = createByteCache(requireStorage(settings, "blob"), "lighter-indexes");
+  const engine = createDirectEngine({ registries, cache });
+
+  function runs({ runner, image, task, agentPool, identity, timeoutSeconds }: TaskEngineRules): RebaseRuns {
+    return createAcrTasksRuns({
+      client: createAcrTasksClient(readTaskSettings(settings)),
+      registries,
+      engine,
+      cache,
+      runner,
+      ...(image === undefined ? {} : { image }),
+      ...(task === undefined ? {} : { task }),
+      settings: {
+        ...(agentPool === undefined ? {} : { agentPool }),
+        ...(identity === undefined ? {} : { sourceIdentity: identity }),
+        ...(timeoutSeconds === undefined ? {} : { timeoutSeconds }),
+      },
+    });
+  }
+
   const ports: ActivityPorts = {
     config,
     stores: createStores(requireStorage(settings, "table")),
     registries,
-    engine: createDirectEngine({
-      registries,
-      cache: createByteCache(requireStorage(settings, "blob"), "lighter-indexes"),
-    }),
+    engine,
+    runs,
     hub,
   };
   return {

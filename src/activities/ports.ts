@@ -1,5 +1,5 @@
 // The ports that activities are made from.
-import type { Config } from "../core/config.ts";
+import type { Config, TaskEngineRules } from "../core/config.ts";
 import type { Digest } from "../core/image/descriptor.ts";
 import type { ReleaseCommand } from "../core/release/commands.ts";
 import type { ReleaseId } from "../core/release/intake.ts";
@@ -8,6 +8,7 @@ import type { Ledger } from "../core/rollout/ledger.ts";
 import type { DocumentStore } from "../ports/documents.ts";
 import type { IotHub } from "../ports/iot-hub.ts";
 import type { LayerIndexer, RebaseEngine } from "../ports/rebase-engine.ts";
+import type { RebaseRuns } from "../ports/rebase-runs.ts";
 import type { Registries } from "../ports/registry.ts";
 
 /** What a tag was last seen at, and the release that came of it. */
@@ -58,6 +59,8 @@ export interface ActivityPorts {
   readonly stores: Stores;
   readonly registries: Registries;
   readonly engine: RebaseEngine & LayerIndexer;
+  /** The runs of a product whose rebases ACR Tasks does. */
+  runs(rules: TaskEngineRules): RebaseRuns;
   /** The hub of this name; throws when the configuration has none. */
   hub(name: string): IotHub;
 }

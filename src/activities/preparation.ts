@@ -8,8 +8,10 @@ import type { Product } from "../core/config.ts";
 import { unsettledSlots } from "../core/rollout/ledger.ts";
 import { mayLag } from "../core/release/intake.ts";
 import { findAnswer } from "../core/release/commands.ts";
+import { decideRun } from "../core/release/rebase-run.ts";
 import { judgePlan, type PlanVerdict } from "../core/release/plan-verdict.ts";
-import type { LayerTask, Verification } from "../ports/rebase-engine.ts";
+import type { LayerTask, RebaseRequest, RebaseSummary, Verification } from "../ports/rebase-engine.ts";
+import type { RunHandle } from "../ports/rebase-runs.ts";
 import { listDocuments } from "./documents.ts";
 import type { Look } from "./hub-book.ts";
 import type { ActivityPorts } from "./ports.ts";
@@ -25,6 +27,8 @@ type Beginning =
       readonly rings: readonly string[];
       /** The image the fleet holds; absent when it holds none that is known. */
       readonly anchor?: string;
+      /** Where the rebase is done; here unless said otherwise. */
+      readonly engine?: "acr-tasks";
     };
 
 /** The layers that planning needs indexes of; none when there is nothing to compare with. */
@@ -48,6 +52,20 @@ export interface Answer {
   readonly reason: string;
 }
 
+/** A run that is being watched; `attempt` counts from 1. */
+interface RunWatch {
+  readonly handle: RunHandle;
+  readonly attempt: number;
+}
+
+/** What came of a run: an image, a reason to do it here after all, or the end. */
+export type RunOutcome =
+  | { readonly kind: "prepared"; readonly prepared: Preparation }
+  | { readonly kind: "fall-back" | "failed" | "superseded" | "aborted"; readonly reason: string };
+
+/** Between two looks at a run. */
+const RUN_WAIT_MS = 15_000;
+
 /** How often a held release looks by itself; an answer wakes it. */
 const HOLD_WAIT_MS = 600_000;
 
@@ -60,6 +78,9 @@ export interface PreparationActivities {
   planRelease(step: ReleaseStep & { readonly anchor: string }): Promise<Planned>;
   watchHold(step: ReleaseStep & { readonly reason: string }): Promise<Look<null, Answer>>;
   rebaseImage(step: ReleaseStep & { readonly anchor: string }): Promise<Preparation>;
+  watchRun(
+    step: ReleaseStep & { readonly anchor: string; readonly state?: RunWatch },
+  ): Promise<Look<RunWatch, RunOutcome>>;
   verifyImage(step: ReleaseStep & { readonly anchor: string; readonly image: string }): Promise<void>;
   takeWholeImage(step: ReleaseStep & { readonly reason: string }): Promise<Preparation>;
   finishRelease(step: ReleaseStep & { readonly state: ReleaseState; readonly reason: string }): Promise<ReleaseState>;
@@ -93,6 +114,58 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
         cause: error,
       });
     }
+  }
+
+  /** What is asked of whichever engine does the work. */
+  function requestOf(record: ReleaseRecord, anchor: string): Required<RebaseRequest> {
+    const { platform, targetTagPrefix } = book.product(record);
+    const { registry, repository, tag } = record;
+    const target = formatReference({ registry, repository, tag: `${targetTagPrefix}${tag}` });
+    return { anchor, candidate: candidateOf(record), target, platform };
+  }
+
+  /** Records what a rebase came to as what will be deployed. */
+  async function adopt(
+    step: ReleaseStep,
+    record: ReleaseRecord,
+    { anchor, candidate, target }: Required<RebaseRequest>,
+    result: RebaseSummary,
+  ): Promise<Preparation> {
+    const product = book.product(record);
+    if (result.outcome === "nothing") {
+      if (!(await isUnsettled(product))) return { kind: "nothing", reason: result.reason };
+      const reason = `${result.reason}; devices that an earlier release reached go back to it`;
+      const { layers } = await weighImage(anchor, product.platform);
+      const digest = parseReference(anchor).digest ?? record.digest;
+      await book.update(step, {
+        finishStep: "rebase",
+        image: { reference: anchor, digest, mode: "rebased", reason, verified: "exact", layers },
+        sizes: { fullBytes: result.bytes.full, updateBytes: 0, deltaLayerBytes: 0 },
+      });
+      return { kind: "deploy", image: anchor, rebased: true };
+    }
+    requireExact(result.verified, target, record);
+    const deltaLayerBytes = result.layers.reduce((sum, { size }) => sum + size, 0);
+    const rebased = result.outcome === "rebase";
+    const reference = formatReference({
+      ...parseReference(rebased ? target : candidate),
+      digest: result.result.digest,
+    });
+    // What this very step pushes may lag as well, however old the candidate is.
+    const { layers } = await readPushed(step.now, step, () => weighImage(reference, product.platform));
+    await book.update(step, {
+      finishStep: "rebase",
+      image: {
+        reference,
+        digest: result.result.digest,
+        mode: rebased ? "rebased" : "full",
+        reason: result.reason,
+        verified: rebased ? "exact" : "not-needed",
+        layers,
+      },
+      sizes: { fullBytes: result.bytes.full, updateBytes: result.bytes.delta, deltaLayerBytes },
+    });
+    return { kind: "deploy", image: reference, rebased };
   }
 
   function requireExact(verified: Verification, image: string, record: ReleaseRecord): void {
@@ -166,6 +239,7 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
         hubs: product.rollout.hubs,
         rings: product.rollout.rings.map(({ name }) => name),
         ...(anchor === undefined ? {} : { anchor }),
+        ...(product.engine.kind === "direct" ? {} : { engine: product.engine.kind }),
       };
     },
 
@@ -220,44 +294,64 @@ export function createPreparationActivities(ports: ActivityPorts, book: ReleaseB
 
     async rebaseImage({ anchor, ...step }) {
       const record = await book.update(step, { startStep: "rebase" });
-      const product = book.product(record);
-      const { registry, repository, tag } = record;
-      const target = formatReference({ registry, repository, tag: `${product.targetTagPrefix}${tag}` });
-      // What this very step pushes may lag as well, however old the candidate is.
-      const readOwn = <T>(read: () => Promise<T>): Promise<T> => readPushed(step.now, step, read);
-      const result = await readOwn(() =>
-        engine.rebase({ anchor, candidate: candidateOf(record), target, platform: product.platform }),
-      );
-      if (result.outcome === "nothing") {
-        if (!(await isUnsettled(product))) return { kind: "nothing", reason: result.reason };
-        const reason = `${result.reason}; devices that an earlier release reached go back to it`;
-        const { layers } = await weighImage(anchor, product.platform);
-        const digest = parseReference(anchor).digest ?? record.digest;
-        await book.update(step, {
-          finishStep: "rebase",
-          image: { reference: anchor, digest, mode: "rebased", reason, verified: "exact", layers },
-          sizes: { fullBytes: result.bytes.full, updateBytes: 0, deltaLayerBytes: 0 },
-        });
-        return { kind: "deploy", image: anchor, rebased: true };
+      const request = requestOf(record, anchor);
+      const result = await readPushed(step.now, step, () => engine.rebase(request));
+      return adopt(step, record, request, result);
+    },
+
+    async watchRun({ anchor, state, ...step }) {
+      const record = await book.update(step, { startStep: "rebase" });
+      const rules = book.product(record).engine;
+      if (rules.kind !== "acr-tasks")
+        return { kind: "done", outcome: { kind: "fall-back", reason: "no run configured" } };
+      const runs = ports.runs(rules);
+      const request = requestOf(record, anchor);
+      /** What cannot be done there, and would not be by trying again, is done here where the product allows it. */
+      const giveUp = (error: unknown): Extract<Look<RunWatch, RunOutcome>, { kind: "done" }> => {
+        if (!isLighterError(error) || error.retryable) throw error;
+        const kind = rules.runs.fallback === "direct" ? "fall-back" : "failed";
+        return { kind: "done", outcome: { kind, reason: error.message } };
+      };
+      const start = async (attempt: number): Promise<Look<RunWatch, RunOutcome>> => {
+        const started = await runs.start(request).catch(giveUp);
+        if (started.kind === "done") return started;
+        if (started.kind !== "run") return { kind: "done", outcome: { kind: "fall-back", reason: started.reason } };
+        const { handle } = started;
+        await book.update(step, { run: { run: handle.runId, attempt, state: "started", waitsFor: "an agent" } });
+        return { kind: "wait", state: { handle, attempt }, waitMs: RUN_WAIT_MS };
+      };
+
+      const standing = await book.standing(step);
+      if (standing.kind !== "current") {
+        if (state !== undefined) await runs.cancel(state.handle);
+        const kind = standing.kind === "superseded" ? "superseded" : "aborted";
+        return { kind: "done", outcome: { kind, reason: standing.reason } };
       }
-      requireExact(result.verified, target, record);
-      const deltaLayerBytes = result.layers.reduce((sum, { size }) => sum + size, 0);
-      const rebased = result.outcome === "rebase";
-      const tagged = parseReference(rebased ? target : candidateOf(record));
-      const reference = formatReference({ ...tagged, digest: result.result.digest });
+      if (state === undefined) return start(1);
+
+      const { handle, attempt } = state;
+      const seen = await runs.look(handle);
+      const decision = decideRun({ state: seen, attempt, now: step.now, rules: rules.runs });
+      const log = seen.state === "pending" ? undefined : seen.log;
       await book.update(step, {
-        finishStep: "rebase",
-        image: {
-          reference,
-          digest: result.result.digest,
-          mode: rebased ? "rebased" : "full",
-          reason: result.reason,
-          verified: rebased ? "exact" : "not-needed",
-          layers: (await readOwn(() => weighImage(reference, product.platform))).layers,
+        run: {
+          run: log?.run ?? handle.runId,
+          attempt,
+          state: seen.state === "pending" ? seen.status : seen.state,
+          ...(log === undefined ? {} : { logTail: log.tail }),
+          ...(decision.act === "wait" ? { waitsFor: decision.reason } : {}),
         },
-        sizes: { fullBytes: result.bytes.full, updateBytes: result.bytes.delta, deltaLayerBytes },
       });
-      return { kind: "deploy", image: reference, rebased };
+      if ("cancel" in decision && decision.cancel) await runs.cancel(handle);
+      if (decision.act === "wait") return { kind: "wait", state, waitMs: RUN_WAIT_MS };
+      if (decision.act === "start-again") return start(attempt + 1);
+      if (decision.act === "collect") {
+        const result = await readPushed(step.now, step, () => runs.collect(handle)).catch(giveUp);
+        if ("kind" in result) return result;
+        return { kind: "done", outcome: { kind: "prepared", prepared: await adopt(step, record, request, result) } };
+      }
+      const kind = decision.act === "fall-back" ? "fall-back" : "failed";
+      return { kind: "done", outcome: { kind, reason: decision.reason } };
     },
 
     async verifyImage({ anchor, image, ...step }) {

@@ -4,6 +4,7 @@ import type { Config } from "./config.ts";
 import { tariffSchema } from "./cost/tariff-schema.ts";
 import { LighterError } from "./errors.ts";
 import { DRIFT_CLASSES } from "./image/drift.ts";
+import { runRulesSchema } from "./release/rebase-run.ts";
 import { parseSlots, SLOT_RANGES } from "./rollout/slots.ts";
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, "lower-case letters, digits and dashes, at most 40");
@@ -83,6 +84,20 @@ const pattern = z.string().refine((source) => {
   }
 }, "a regular expression");
 
+const engineSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("direct") }),
+  z.strictObject({
+    kind: z.literal("acr-tasks"),
+    runner: z.enum(["cmd", "build"]).default("cmd"),
+    image: z.string().min(1).optional(),
+    task: z.string().min(1).optional(),
+    agentPool: z.string().min(1).optional(),
+    identity: z.string().min(1).optional(),
+    timeoutSeconds: z.int().min(300).max(28_800).optional(),
+    runs: runRulesSchema.prefault({}),
+  }),
+]);
+
 const productSchema = z.strictObject({
   name,
   registry: z.string().min(1).describe("host[:port] as devices and pushers name it"),
@@ -102,6 +117,7 @@ const productSchema = z.strictObject({
     .default({})
     .describe("what happens to a candidate by its class of drift; release unless said otherwise"),
   wholeAbovePercent: z.number().min(0).max(100).default(90),
+  engine: engineSchema.default({ kind: "direct" }),
   module: moduleSchema,
   rollout: rolloutSchema,
 });

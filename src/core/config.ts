@@ -1,6 +1,7 @@
 // The configuration of a Lighter installation: products, hubs and the tariff.
 import type { Tariff } from "./cost/tariff.ts";
 import type { DriftPolicy } from "./release/plan-verdict.ts";
+import type { RunRules } from "./release/rebase-run.ts";
 
 /** When a stage is good, when it is bad, and how long to look. Percentages are of the devices that the hub targets. */
 export interface Gate {
@@ -43,6 +44,24 @@ export interface ModuleRules {
   readonly startupOrder?: number | undefined;
 }
 
+/** Rebases run by ACR Tasks beside the registry: by Lighter's image, or as a classic build that is then sealed. */
+export interface TaskEngineRules {
+  readonly kind: "acr-tasks";
+  readonly runner: "cmd" | "build";
+  /** Lighter's image for the runner `cmd`; default `lighter:latest` in the product's registry. */
+  readonly image?: string | undefined;
+  /** A pre-created task for the runner `cmd`, which network-restricted registries need. */
+  readonly task?: string | undefined;
+  readonly agentPool?: string | undefined;
+  /** `[system]`, `[caller]` or a client id; registries with permissions by repository let nobody else in. */
+  readonly identity?: string | undefined;
+  readonly timeoutSeconds?: number | undefined;
+  readonly runs: RunRules;
+}
+
+/** Where rebases are done: in an activity of the backend, registry to registry, or by ACR Tasks. */
+export type EngineRules = { readonly kind: "direct" } | TaskEngineRules;
+
 /** A repository, the module it becomes, and its rules. */
 export interface Product {
   readonly name: string;
@@ -61,6 +80,7 @@ export interface Product {
   readonly onDrift: DriftPolicy;
   /** A delta that weighs more than this share of the whole update is not worth its layers: the image ships as it is. */
   readonly wholeAbovePercent: number;
+  readonly engine: EngineRules;
   readonly module: ModuleRules;
   readonly rollout: RolloutRules;
 }

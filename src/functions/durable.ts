@@ -2,7 +2,7 @@
 import type { InvocationContext } from "@azure/functions";
 import * as df from "durable-functions";
 import type { ReleaseRecord } from "../core/release/record.ts";
-import { holdInstance, watchInstance } from "../orchestrations/instance-ids.ts";
+import { holdInstance, runInstance, watchInstance } from "../orchestrations/instance-ids.ts";
 import { RELEASE, type ReleaseInput } from "../orchestrations/release.ts";
 import { WAKE_EVENT } from "../orchestrations/watch.ts";
 
@@ -44,7 +44,7 @@ export async function wakeRelease(context: InvocationContext, record: ReleaseRec
     watchInstance(record.id, hub, "rollback"),
     ...stages.map((_stage, ring) => watchInstance(record.id, hub, ring)),
   ]);
-  const instances = [holdInstance(record.id), ...waiting];
+  const instances = [holdInstance(record.id), runInstance(record.id), ...waiting];
   await Promise.all(
     instances.map(async (instance) => {
       try {

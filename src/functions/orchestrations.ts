@@ -19,6 +19,7 @@ const ACTIVITY_NAMES = Object.keys({
   planRelease: true,
   watchHold: true,
   rebaseImage: true,
+  watchRun: true,
   verifyImage: true,
   takeWholeImage: true,
   finishRelease: true,

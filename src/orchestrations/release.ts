@@ -1,10 +1,10 @@
 // A release from candidate to fleet: compare, rebase, verify, and roll out on every hub.
 import type { OrchestrationContext } from "durable-functions";
-import type { Answer, Preparation } from "../activities/preparation.ts";
+import type { Answer, Preparation, RunOutcome } from "../activities/preparation.ts";
 import type { ReleaseId } from "../core/release/intake.ts";
 import type { ReleaseState } from "../core/release/record.ts";
 import { callActivity, messageOf, nowOf, scheduleActivity, unwrap, type Steps } from "./call.ts";
-import { holdInstance, rolloutInstance } from "./instance-ids.ts";
+import { holdInstance, rolloutInstance, runInstance } from "./instance-ids.ts";
 import { ROLLOUT, type RolloutInput, type RolloutResult } from "./rollout.ts";
 import { WATCH, type WatchInput } from "./watch.ts";
 
@@ -19,7 +19,7 @@ export interface ReleaseInput {
 /** Why a release ends before anything is built. */
 interface Stop {
   readonly kind: "stopped";
-  readonly state: "rejected" | "superseded" | "aborted";
+  readonly state: "rejected" | "superseded" | "aborted" | "failed";
   readonly reason: string;
 }
 
@@ -37,7 +37,18 @@ export function* release(context: OrchestrationContext): Steps<ReleaseState> {
     return yield* callActivity(context, "finishRelease", { ...step(), state, reason });
   }
 
-  function* prepare(anchor: string | undefined): Steps<Preparation | Stop> {
+  /** Has the rebase done elsewhere, or here where it is to be, or where that does not work out. */
+  function* rebase(anchor: string, engine: "acr-tasks" | undefined): Steps<Preparation | Stop> {
+    if (engine !== undefined) {
+      const run: WatchInput = { activity: "watchRun", arguments: { releaseId, anchor } };
+      const outcome = (yield context.df.callSubOrchestrator(WATCH, run, runInstance(releaseId))) as RunOutcome;
+      if (outcome.kind === "prepared") return outcome.prepared;
+      if (outcome.kind !== "fall-back") return { kind: "stopped", state: outcome.kind, reason: outcome.reason };
+    }
+    return yield* callActivity(context, "rebaseImage", { ...step(), anchor });
+  }
+
+  function* prepare(anchor: string | undefined, engine?: "acr-tasks"): Steps<Preparation | Stop> {
     if (anchor === undefined) {
       return yield* callActivity(context, "takeWholeImage", {
         ...step(),
@@ -57,7 +68,7 @@ export function* release(context: OrchestrationContext): Steps<ReleaseState> {
       if (answer.kind !== "approved") return { kind: "stopped", state: answer.kind, reason: answer.reason };
     }
     if (whole !== undefined) return yield* callActivity(context, "takeWholeImage", { ...step(), reason: whole });
-    const prepared = yield* callActivity(context, "rebaseImage", { ...step(), anchor });
+    const prepared = yield* rebase(anchor, engine);
     if (prepared.kind === "deploy" && prepared.rebased) {
       yield* callActivity(context, "verifyImage", { ...step(), anchor, image: prepared.image });
     }
@@ -71,7 +82,7 @@ export function* release(context: OrchestrationContext): Steps<ReleaseState> {
     if (standing.kind === "superseded") return yield* finish("superseded", standing.reason);
     if (standing.kind !== "current") return yield* finish("aborted", standing.reason);
 
-    const prepared = yield* prepare(begun.anchor);
+    const prepared = yield* prepare(begun.anchor, begun.engine);
     if (prepared.kind === "stopped") return yield* finish(prepared.state, prepared.reason);
     if (prepared.kind === "nothing") return yield* finish("nothing-to-do", prepared.reason);
 

@@ -10,7 +10,7 @@ export const WATCH = "watch";
 export const WAKE_EVENT = "wake";
 
 /** Activities that can be watched: each look tells to wait, with a state for the next look, or the outcome. */
-type Watchable = "watchHold" | "acquireHub" | "assignSlots" | "watchStage" | "watchRollback";
+type Watchable = "watchHold" | "watchRun" | "acquireHub" | "assignSlots" | "watchStage" | "watchRollback";
 
 /** What is watched. */
 export interface WatchInput {

@@ -94,6 +94,22 @@ describe("a release", () => {
     expect(rings).toEqual([0, 0, 1, 1, 2, 2]);
   });
 
+  test("has the rebase done elsewhere, and does it here where that does not work out", async () => {
+    const begun = { proceed: true, product: "p", hubs: ["main"], rings: RINGS, anchor: "r/app:1", engine: "acr-tasks" };
+    const prepared = { kind: "deploy", image: "r/app:iot-2@sha256:b", rebased: true };
+    const elsewhere = (outcome: unknown): ReturnType<typeof release> =>
+      release({ beginRelease: () => begun, watchRun: lookTimes(2, outcome) });
+    const run = await elsewhere({ kind: "prepared", prepared });
+    expect(namesOf(run)).not.toContain("rebaseImage");
+    expect(namesOf(run)).toContain("verifyImage");
+    expect(run.output).toBe("completed");
+    expect(namesOf(await elsewhere({ kind: "fall-back", reason: "no agent" }))).toContain("rebaseImage");
+    for (const state of ["failed", "superseded", "aborted"]) {
+      const ended = await elsewhere({ kind: state, reason: "so it is" });
+      expect(finishOf(ended)).toMatchObject({ state, reason: "so it is" });
+    }
+  });
+
   test("waits where its drift is held, and goes on, or ends, as it is answered", async () => {
     const held = { planRelease: () => ({ outcome: "rebase", gate: { kind: "hold", reason: "drift" } }) };
     const answered = (kind: string): ReturnType<typeof release> =>

@@ -6,6 +6,7 @@ import { createDirectEngine } from "../../src/adapters/direct-engine/index.ts";
 import { configSchema } from "../../src/core/config-schema.ts";
 import type { Descriptor } from "../../src/core/image/descriptor.ts";
 import type { TriggerEvent } from "../../src/core/release/trigger-event.ts";
+import type { RebaseRuns } from "../../src/ports/rebase-runs.ts";
 import type { Repository } from "../../src/ports/registry.ts";
 import { rawConfig } from "./config.ts";
 import { createMemoryDocumentStore, type MemoryDocumentStore } from "./memory-documents.ts";
@@ -69,17 +70,30 @@ export function createMemoryWorld(slotsPerCall: number = 1_000): World {
     open: (registry: string, repository: string): Repository =>
       guard("registry", registries.open(registry, repository)),
   };
+  const raw = rawConfig();
+  raw.products[0]!["engine"] = { kind: "acr-tasks" };
+  const engine = createDirectEngine({
+    registries: guarded,
+    cache: { get: async (name) => cached.get(name), put: async (name, bytes) => void cached.set(name, bytes) },
+  });
+  /** Runs that are over at once, and leave what the engine of this process would. */
+  const runs: RebaseRuns = {
+    async start({ anchor, candidate, target = "" }) {
+      const { anchor: from, candidate: to } = await engine.compareImages({ anchor, candidate });
+      return { kind: "run", handle: { runner: "cmd", runId: "cf1", anchor: from, candidate: to, target } };
+    },
+    look: async ({ runId }) => ({ state: "succeeded", log: { run: `/runs/${runId}`, tail: "done" } }),
+    cancel: async () => {},
+    collect: ({ anchor, candidate, target }) =>
+      engine.rebase({ anchor: anchor.reference, candidate: candidate.reference, target }),
+    linkLog: async () => "",
+  };
   const ports: ActivityPorts = {
-    config: configSchema.parse(rawConfig()),
+    config: configSchema.parse(raw),
     stores: Object.fromEntries(STORES.map((kind) => [kind, guard(kind, stores[kind])])) as unknown as Stores,
     registries: guarded,
-    engine: guard(
-      "engine",
-      createDirectEngine({
-        registries: guarded,
-        cache: { get: async (name) => cached.get(name), put: async (name, bytes) => void cached.set(name, bytes) },
-      }),
-    ),
+    engine: guard("engine", engine),
+    runs: () => guard("runs", runs),
     hub: () => ({
       name: hub.name,
       deployments: guard("deployments", hub.deployments),

@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { assembleImage } from "../../local/demo/assemble-image.ts";
 import { writeLayer, type LayerEntry } from "../../local/demo/layer.ts";
 import { pushImage, type PushableImage } from "../../local/demo/push-image.ts";
+import { createSeededBytes } from "../../local/demo/seeded-bytes.ts";
 import {
   createAccountedFleet,
   type AccountedFleet,
@@ -53,6 +54,7 @@ export interface FixtureOptions {
   readonly app?: NonNullable<StackOptions["app"]>;
   readonly settings?: Readonly<Record<string, string>>;
   readonly hubRules?: NonNullable<StackOptions["hubRules"]>;
+  readonly acrTasks?: NonNullable<StackOptions["acrTasks"]>;
 }
 
 const FILES = 40;
@@ -67,6 +69,7 @@ export async function createStackFixture(options: FixtureOptions = {}): Promise<
     ...(options.app === undefined ? {} : { app: options.app }),
     ...(options.settings === undefined ? {} : { settings: options.settings }),
     ...(options.hubRules === undefined ? {} : { hubRules: options.hubRules }),
+    ...(options.acrTasks === undefined ? {} : { acrTasks: options.acrTasks }),
     products: (registry) => [
       {
         name: "detector",
@@ -133,7 +136,7 @@ export async function createStackFixture(options: FixtureOptions = {}): Promise<
       const dependencies = await layer(`conda-${version}`, [
         { type: "directory", path: "conda", mode: 0o755, mtime },
         ...Array.from({ length: FILES }, (_file, index): LayerEntry => {
-          const content = Buffer.alloc(2_000, `${index} `);
+          const content = createSeededBytes(1, `lib-${index}`, 2_000);
           return { type: "file", path: `conda/lib-${index}.so`, mode: 0o644, mtime, content };
         }),
       ]);

@@ -53,6 +53,17 @@ interface ReleaseSizes {
   readonly deltaLayerBytes: number;
 }
 
+/** The run of ACR Tasks that a rebase is or was done by. */
+export interface RunProgress {
+  /** The run's ARM id, which names its log for good. */
+  readonly run: string;
+  readonly attempt: number;
+  readonly state: string;
+  /** The last lines of the log, once it is over. */
+  readonly logTail?: string;
+  readonly waitsFor?: string;
+}
+
 /** One ring of one hub. */
 export interface StageProgress {
   readonly ring: string;
@@ -117,6 +128,7 @@ export interface ReleaseRecord {
   /** The plan's facts as the engine reports them: drift, counts, ignored files. */
   readonly plan?: Readonly<Record<string, unknown>>;
   readonly image?: ReleasedImage;
+  readonly run?: RunProgress;
   readonly sizes?: ReleaseSizes;
   readonly rollouts: Readonly<Record<string, RolloutProgress>>;
 }
@@ -135,6 +147,7 @@ export interface ReleaseUpdate {
   readonly anchor?: string;
   readonly plan?: Readonly<Record<string, unknown>>;
   readonly image?: ReleasedImage;
+  readonly run?: RunProgress;
   readonly sizes?: ReleaseSizes;
   /** Merged into the rollout of its hub; stages are matched by ring. */
   readonly rollout?: Partial<Omit<RolloutProgress, "hub" | "stages">> & {

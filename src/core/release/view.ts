@@ -18,6 +18,7 @@ function findWait(record: ReleaseRecord): string | undefined {
   if (isFinal(record.state)) return undefined;
   const rollouts = Object.values(record.rollouts).filter(({ waitsFor }) => waitsFor);
   if (rollouts.length > 0) return rollouts.map(({ hub, waitsFor }) => `${hub}: ${waitsFor}`).join("; ");
+  if (record.run?.waitsFor) return record.run.waitsFor;
   const running = Object.entries(record.steps).filter(([, { finishedAt }]) => finishedAt === undefined);
   return running.length > 0 ? `step ${running.at(-1)?.[0]}` : "its orchestration to start";
 }
