@@ -60,7 +60,7 @@ export interface TaskEngineRules {
 }
 
 /** Where rebases are done: in an activity of the backend, registry to registry, or by ACR Tasks. */
-export type EngineRules = { readonly kind: "direct" } | TaskEngineRules;
+type EngineRules = { readonly kind: "direct" } | TaskEngineRules;
 
 /** A repository, the module it becomes, and its rules. */
 export interface Product {

@@ -54,7 +54,7 @@ interface ReleaseSizes {
 }
 
 /** The run of ACR Tasks that a rebase is or was done by. */
-export interface RunProgress {
+interface RunProgress {
   /** The run's ARM id, which names its log for good. */
   readonly run: string;
   readonly attempt: number;
