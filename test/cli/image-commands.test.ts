@@ -1,6 +1,7 @@
 // `lighter plan`, `rebase` and `verify` as real processes against the embedded registry.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -157,9 +158,12 @@ describe("what goes wrong", () => {
   });
 
   test("outside exits 3", async () => {
-    const gone = await createRegistry({ folder: join(folder, "gone") });
-    await gone.close();
-    expect(await wrong(["plan", `${gone.host}/app:1`, ref("2")])).toEqual([3, "UNREACHABLE"]);
+    // A port that is held, so that nobody else answers on it, by a server that hangs up on everyone.
+    const silent = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const { port } = silent.address() as AddressInfo;
+    expect(await wrong(["plan", `127.0.0.1:${port}/app:1`, ref("2")])).toEqual([3, "UNREACHABLE"]);
+    silent.close();
   });
 
   test("with a layer that is no gzip exits 2", async () => {
