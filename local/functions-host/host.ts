@@ -123,11 +123,15 @@ export async function createFunctionsHost(options: FunctionsHostOptions): Promis
     });
     core.seal();
 
-    const functions = listFunctions(core, {
+    const listed = listFunctions(core, {
       triggers: new Set(kinds.flatMap(({ types }) => types)),
       inputs: new Set(inputs.keys()),
       outputs: new Set(["http", ...sinks.keys()]),
     });
+    // As in Azure, the setting AzureWebJobs.<name>.Disabled leaves a function out.
+    const isDisabled = (name: string): boolean =>
+      /^(true|1)$/i.test(process.env[`AzureWebJobs.${name}.Disabled`] ?? "");
+    const functions = listed.filter(({ name }) => !isDisabled(name));
     const pipeline = createInvoke({ core, log, inputs, watch: createLoopWatch(warnings) });
     const invoke: Invoke = async (invocation) => {
       const outcome = await pipeline(invocation);

@@ -1,4 +1,5 @@
 // The IoT Hub adapter against the embedded hub: deployments, counts, slots, twins, and calls that are throttled or fail.
+import { createServer, type AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createSteppedClock, type SteppedClock } from "../../../local/clock.ts";
 import { createIotHub as createLocalHub, type IotHub as LocalHub } from "../../../local/iot-hub/iot-hub.ts";
@@ -233,8 +234,14 @@ describe("calls", () => {
   });
 
   test("to nowhere are unreachable, and a connection without host or key is refused", async () => {
-    await local.close();
-    await expect(hub.deployments.list()).rejects.toMatchObject({ code: "UNREACHABLE", retryable: true });
+    // A port that is held, so that nobody else answers on it, by a server that hangs up on everyone.
+    const silent = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const { port } = silent.address() as AddressInfo;
+    const connection = local.connectionString.replace(/HostName=[^;]+/, `HostName=127.0.0.1:${port}`);
+    const nowhere = createIotHub({ name: "main", connection, retry });
+    await expect(nowhere.deployments.list()).rejects.toMatchObject({ code: "UNREACHABLE", retryable: true });
+    silent.close();
     expect(() => createIotHub({ name: "main", connection: "SharedAccessKey=abc", devicesPerSecond: 25 })).toThrowError(
       expect.objectContaining({ code: "INVALID_CONNECTION" }),
     );
