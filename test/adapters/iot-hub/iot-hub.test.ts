@@ -239,7 +239,7 @@ describe("calls", () => {
     await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
     const { port } = silent.address() as AddressInfo;
     const connection = local.connectionString.replace(/HostName=[^;]+/, `HostName=127.0.0.1:${port}`);
-    const nowhere = createIotHub({ name: "main", connection, retry });
+    const nowhere = createIotHub({ name: "main", connection, retry, devicesPerSecond: 10 });
     await expect(nowhere.deployments.list()).rejects.toMatchObject({ code: "UNREACHABLE", retryable: true });
     silent.close();
     expect(() => createIotHub({ name: "main", connection: "SharedAccessKey=abc", devicesPerSecond: 25 })).toThrowError(
