@@ -9,7 +9,7 @@ const SMALL = 1_000;
 const LARGE = 100_000;
 
 /** Slow enough for the one process that is the hub, the registry and every device to keep up with its clock. */
-const TIME_SCALE = 400;
+const TIME_SCALE = 150;
 
 /** Lets the default behaviour's share of trouble through: devices that are away, crawl, or fail their first pulls. */
 const GATE = { successPercent: 90, failurePercent: 5, bakeMinutes: 10, timeoutMinutes: 600 };
